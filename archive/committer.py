@@ -1,0 +1,299 @@
+"""The only writer: turns shards in the inbox into rows, exactly once.
+
+For each batch of shards: open, BEGIN, map natural keys to ids, look at the ledger, delete what is replaced,
+insert, write the ledger, COMMIT, close; only then move the shards out of the inbox. Killed anywhere before
+COMMIT, nothing happened; killed after it, the shard's name is in the ledger and the next commit only moves
+the folder.
+"""
+
+import errno
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sqlalchemy import Connection, exc
+
+from archive.errors import ArchiveNotFound, NoSpace, PathscopeError, ShardRefused
+from archive.identity import canonical_json
+from archive.layout import Layout
+from archive.layout import pending_shards as pending_shards  # ingest asks the committer for its queue
+from archive.lock import writer_lock
+from archive.mapping import Dimensions
+from archive.reconcile import Decision, reconcile
+from archive.schema import dimensions as d
+from archive.schema.facts import FactTable
+from archive.shard import FACT_TABLES, Manifest, read_manifest
+from archive.store import WRITE_PATIENCE, Archive, check_schema, connect, driver, explain_damage
+
+BATCH_SHARDS = 64
+BATCH_BYTES = 64 * 2**20
+SPACE_MARGIN = 8 * 2**20
+UNFINISHED_SECONDS = 24 * 3600.0
+
+
+@dataclass
+class CommitReport:
+    """What a commit did: n_known counts cells that were there already and were left alone."""
+
+    n_shards: int = 0
+    n_cells: int = 0
+    n_rows: int = 0
+    n_known: int = 0
+    refused: list[tuple[str, str]] = field(default_factory=list)
+
+
+def commit_inbox(layout: Layout, *, patience: float = WRITE_PATIENCE, replay: bool = False) -> CommitReport:
+    """Commit every shard in the inbox; with `replay` also offer the folder of committed shards again.
+
+    Shards that break the contract are moved to `failed/` with a reason and named in the report; the others
+    go in. Raises ArchiveBusy when the archive stays held, NoSpace before the disk would fill.
+    """
+    report = CommitReport()
+    if not layout.inbox.is_dir():
+        Archive(layout.database)  # raises ArchiveNotFound before the lock would make a folder for nothing
+    with _no_space_said(layout), writer_lock(layout, "commit", patience=patience):
+        if not layout.database.exists():
+            raise ArchiveNotFound(
+                f"no archive at {layout.database}, but its inbox may hold results: restore the file from "
+                f"{layout.snapshots} or run `pathscope ingest` to make a new one."
+            )
+        if replay:
+            _offer_again(layout)
+        _sweep(layout)
+        waiting = pending_shards(layout)
+        while waiting:
+            batch, waiting = _next_batch(waiting, layout, report)
+            while batch:
+                try:
+                    _commit_batch(layout, batch, report, patience)
+                    break
+                except _Refusal as refusal:  # the transaction is rolled back; go on without that shard
+                    _set_aside(layout, refusal.shard, str(refusal), report)
+                    batch = [m for m in batch if m.path != refusal.shard]
+    return report
+
+
+class _Refusal(Exception):
+    def __init__(self, shard: Path, reason: str) -> None:
+        super().__init__(reason)
+        self.shard = shard
+
+
+def _is_the_shards_fault(error: Exception) -> bool:
+    """False when the next shard would fail too: a full disk, a damaged archive, no memory, a bug in DuckDB.
+
+    Anything else must not block the inbox for ever, whatever a strange shard makes our code or DuckDB raise.
+    """
+    if isinstance(error, PathscopeError):
+        return isinstance(error, ShardRefused)
+    if isinstance(error, duckdb.Error | exc.DBAPIError):
+        return isinstance(
+            error,
+            duckdb.DataError
+            | duckdb.IntegrityError
+            | duckdb.ProgrammingError
+            | exc.DataError
+            | exc.IntegrityError
+            | exc.ProgrammingError,
+        )
+    return not isinstance(error, MemoryError) and getattr(error, "errno", None) != errno.ENOSPC
+
+
+def step(name: str) -> None:
+    """Marks a point between two steps of a commit; crash tests kill the process here."""
+
+
+def _next_batch(
+    waiting: Sequence[Path], layout: Layout, report: CommitReport
+) -> tuple[list[Manifest], list[Path]]:
+    batch: list[Manifest] = []
+    size = 0
+    for index, path in enumerate(waiting):
+        try:
+            manifest = read_manifest(path)
+        except ShardRefused as error:
+            _set_aside(layout, path, str(error), report)
+            continue
+        if batch and (len(batch) >= BATCH_SHARDS or size + manifest.n_bytes > BATCH_BYTES):
+            return batch, list(waiting[index:])
+        batch.append(manifest)
+        size += manifest.n_bytes
+    return batch, []
+
+
+def _commit_batch(layout: Layout, batch: Sequence[Manifest], report: CommitReport, patience: float) -> None:
+    _check_space(layout, batch)
+    done = CommitReport()
+    with (
+        connect(layout.database, read_only=False, patience=patience) as connection,
+        explain_damage(layout.database),
+    ):
+        raw = driver(connection)
+        check_schema(raw, layout.database)
+        step("opened")
+        with connection.begin():
+            names = [m.name for m in batch]
+            known = {
+                n
+                for (n,) in raw.execute(
+                    "SELECT name FROM shard WHERE list_contains($n, name)", {"n": names}
+                ).fetchall()
+            }
+            dimensions = Dimensions(connection)
+            for manifest in batch:
+                if manifest.name in known:
+                    continue
+                try:
+                    _commit_shard(connection, raw, dimensions, manifest, done)
+                except Exception as error:
+                    if not _is_the_shards_fault(error):
+                        raise
+                    reason = (
+                        str(error) if isinstance(error, ShardRefused) else f"{type(error).__name__}: {error}"
+                    )
+                    raise _Refusal(manifest.path, reason) from error
+                step("inserted")
+            step("before commit")
+        step("after commit")
+    step("closed")
+    for manifest in batch:
+        _move(manifest.path, layout.committed)
+        step("moved")
+    report.n_shards += len(batch)
+    report.n_cells += done.n_cells
+    report.n_rows += done.n_rows
+    report.n_known += done.n_known
+
+
+def _commit_shard(
+    connection: Connection,
+    raw: duckdb.DuckDBPyConnection,
+    dimensions: Dimensions,
+    manifest: Manifest,
+    done: CommitReport,
+) -> None:
+    """Enter one shard inside the open transaction."""
+    dimensions.enter(manifest)
+    shard_id = dimensions.fresh_ids(d.shard, 1)[0]
+    file_ids = dimensions.files(manifest.records.get("source_file", []), shard_id)
+    decision = reconcile(raw, dimensions, manifest, shard_id, file_ids)
+    for table in manifest.tables:
+        if table != "cells":
+            _insert_facts(raw, FACT_TABLES[table], manifest, decision)
+            step(f"facts {table}")
+    decision.check_counts()
+    decision.write_ledger(raw)
+    step("ledger")
+    connection.execute(
+        d.shard.insert(),
+        {
+            "id": shard_id,
+            "name": manifest.name,
+            "kind": manifest.kind,
+            "manifest_sha256": manifest.sha256,
+            "study_id": dimensions.study_id(manifest.study),
+            "n_cells": decision.n_entered,
+            "n_rows": decision.n_rows,
+            "bytes": manifest.n_bytes,
+            "created_at": datetime.fromisoformat(manifest.created_at),
+            "committed_at": dimensions.now,
+            "provenance_json": canonical_json(manifest.provenance),
+        },
+    )
+    done.n_cells += decision.n_entered
+    done.n_rows += decision.n_rows
+    done.n_known += decision.n_kept
+
+
+def _insert_facts(
+    raw: duckdb.DuckDBPyConnection, spec: FactTable, manifest: Manifest, decision: Decision
+) -> None:
+    """Check a shard's file by its key columns, then let DuckDB read it into its table, in the shard's order."""
+    path = manifest.path / manifest.tables[spec.name]["file"]
+    with pq.ParquetFile(path) as file:
+        if file.schema_arrow.names != spec.local_schema.names:
+            raise ShardRefused(
+                f"{spec.name} has columns {file.schema_arrow.names}, expected {spec.local_schema.names}"
+            )
+        keys = pa.schema([spec.local_schema.field(name) for name in spec.local_key])
+        last: pa.Table | None = None
+        for batch in file.iter_batches(columns=list(spec.local_key)):
+            last = decision.check(spec, pa.Table.from_batches([batch]).cast(keys), last)
+    try:
+        decision.insert(raw, spec, path)
+    except duckdb.OperationalError:
+        pq.read_table(path)  # raises where it is the file, not the archive, that cannot be read
+        raise
+
+
+def _check_space(layout: Layout, batch: Sequence[Manifest]) -> None:
+    need = 3 * sum(m.n_bytes for m in batch) + SPACE_MARGIN
+    free = shutil.disk_usage(layout.database.parent).free
+    if free < need:
+        raise NoSpace(
+            f"the disk of {layout.database} has {free / 2**20:.0f} MB free, committing {len(batch)} unit(s) may need "
+            f"{need / 2**20:.0f} MB; they wait in {layout.inbox}. Free space, then `pathscope commit --archive "
+            f"{layout.database}`."
+        )
+
+
+@contextmanager
+def _no_space_said(layout: Layout) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise NoSpace(
+            f"the disk of {layout.database} is full ({error}); units wait in {layout.inbox}. Free space, then "
+            f"`pathscope commit --archive {layout.database}`."
+        ) from error
+
+
+def _set_aside(layout: Layout, path: Path, reason: str, report: CommitReport) -> None:
+    target = _move(path, layout.failed)
+    target.with_name(f"{target.name}.reason.txt").write_text(reason + "\n", encoding="utf-8")
+    report.refused.append((path.name, f"{reason} (set aside in {target})"))
+
+
+def _move(path: Path, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / path.name
+    if target.exists():
+        shutil.rmtree(target)
+    path.rename(target)
+    return target
+
+
+def _sweep(layout: Layout) -> None:
+    """Remove what workers that were killed a day ago had begun to write."""
+    for path in layout.inbox.glob(".*.tmp") if layout.inbox.is_dir() else ():
+        if time.time() - path.stat().st_mtime > UNFINISHED_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _offer_again(layout: Layout) -> None:
+    """Put committed shards back into the inbox; those the ledger knows are only moved again."""
+    layout.make_folders()
+    for path in sorted(layout.committed.iterdir()):
+        if path.is_dir() and not (layout.inbox / path.name).exists():
+            path.rename(layout.inbox / path.name)
+
+
+def describe(report: CommitReport) -> dict[str, Any]:
+    """The report as plain values, for --json and log lines."""
+    return {
+        "shards": report.n_shards,
+        "cells": report.n_cells,
+        "rows": report.n_rows,
+        "already_known_cells": report.n_known,
+        "refused": [{"shard": name, "reason": reason} for name, reason in report.refused],
+    }

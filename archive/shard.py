@@ -1,0 +1,544 @@
+"""Shards: immutable units of results, written by workers, read by the committer.
+
+A shard is a folder `inbox/<name>/` with `manifest.json` (natural keys, hashes, provenance), its checksum
+`manifest.sha256` (as `sha256sum -c` reads it), one Parquet file per fact table and `cells.parquet`. It
+appears by one rename after everything in it is on disk, so a reader sees all of it or nothing. Inside it,
+rows point to the manifest by small integers.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from archive.errors import ShardRefused
+from archive.identity import file_sha256
+from archive.records import (
+    WHOLE,
+    Checkpoint,
+    Encoding,
+    Family,
+    Measure,
+    Part,
+    Provenance,
+    Quantity,
+    Record,
+    Run,
+    Source,
+    SourceFile,
+    Study,
+    TextSet,
+    Tokenizer,
+)
+from archive.schema import FactTable, all_fact_tables
+from archive.schema.base import CellState, SubjectKind
+
+FORMAT = 1
+FACT_TABLES: dict[str, FactTable] = {t.name: t for t in all_fact_tables()}
+
+CELL_SCHEMA = pa.schema(
+    [
+        pa.field("owner", pa.int32(), nullable=False),
+        pa.field("quantity", pa.int32(), nullable=False),
+        pa.field("state", pa.int16(), nullable=False),
+        pa.field("n_rows", pa.int32(), nullable=False),
+        pa.field("file", pa.int32(), nullable=False),  # index into `files`, -1 for none
+    ]
+)
+
+Index = int | np.ndarray  # an index into the manifest, or one per row
+OwnerKind = Literal["run", "checkpoint", "pair", "text_set", "encoding", "tokenizer"]
+SUBJECT_OF_OWNER: dict[str, SubjectKind] = {
+    "run": SubjectKind.RUN,
+    "checkpoint": SubjectKind.CHECKPOINT,
+    "pair": SubjectKind.PAIR,
+}
+
+
+@dataclass(frozen=True)
+class Owner:
+    """What rows of a shard belong to, by natural key."""
+
+    kind: OwnerKind
+    key: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A shard's table of contents, as read back from its JSON."""
+
+    path: Path
+    name: str
+    kind: str
+    created_at: str
+    replace: bool
+    study: str
+    owners: tuple[Owner, ...]
+    records: dict[str, list[dict[str, Any]]]
+    segments: tuple[tuple[int, int, int, int], ...]
+    failures: tuple[dict[str, Any], ...]
+    tables: dict[str, dict[str, Any]]
+    provenance: dict[str, Any]
+    sha256: str
+    n_bytes: int
+
+    @property
+    def n_rows(self) -> int:
+        """Fact and content rows in the shard."""
+        return sum(int(t["rows"]) for name, t in self.tables.items() if name != "cells")
+
+    @property
+    def n_cells(self) -> int:
+        """Ledger rows in the shard."""
+        return int(self.tables.get("cells", {"rows": 0})["rows"])
+
+
+class ShardBuilder:
+    """Collects one unit of results and writes it into an inbox.
+
+    Every `add` method that takes a record returns its index in the shard; the same record twice is one
+    index. Arrays are in the units of the measure; layers, heads and units count from 0.
+    """
+
+    def __init__(
+        self,
+        *,
+        kind: Literal["measure", "train", "import", "content", "merge"],
+        study: Study | None = None,
+        replace: bool = False,
+        provenance: Provenance | None = None,
+    ) -> None:
+        """`replace=True` lets finished cells be overwritten; otherwise the first result of a cell stays."""
+        self.kind = kind
+        self.replace = replace
+        self.study = study
+        self.provenance = provenance or Provenance()
+        self._records: dict[str, dict[tuple[object, ...], tuple[int, Record]]] = {}
+        self._owners: dict[Owner, int] = {}
+        self._batches: dict[str, list[pa.Table]] = {}
+        self._cells: dict[tuple[int, int], tuple[int, int]] = {}
+        self._segments: list[tuple[int, int, int, int]] = []
+        self._failures: list[dict[str, Any]] = []
+        # by object identity, keeping the object alive: hashing 100,000 equal quantities would dominate an import
+        self._quantity_index: dict[int, tuple[Quantity, int]] = {}
+        if study is not None:
+            self._intern(study)
+
+    # --- naming things -------------------------------------------------------------------------------
+
+    def _intern(self, record: Record) -> int:
+        table = self._records.setdefault(record.kind_name, {})
+        key = record.natural_key
+        known = table.get(key)
+        if known is None:
+            known = (len(table), record)
+            table[key] = known
+        elif known[1] != record and isinstance(record, Run | Checkpoint | Measure):
+            raise ValueError(f"two different records for {record.kind_name} {key}: give one shard one truth")
+        return known[0]
+
+    def _own(self, kind: OwnerKind, key: tuple[Any, ...]) -> int:
+        return self._owners.setdefault(Owner(kind, key), len(self._owners))
+
+    def family(self, record: Family) -> None:
+        """Declare a family of models."""
+        self._intern(record)
+
+    def source(self, record: Source) -> None:
+        """Declare who measured."""
+        self._intern(record)
+
+    def run(self, record: Run) -> int:
+        """Declare a run; returns its owner index (for training logs and events)."""
+        self._intern(record)
+        return self._own("run", (record.name,))
+
+    def checkpoint(self, record: Checkpoint) -> int:
+        """Declare a checkpoint of a declared or already stored run; returns its owner index."""
+        self._intern(record)
+        return self._own("checkpoint", record.natural_key)
+
+    def pair(self, a: Checkpoint, b: Checkpoint) -> int:
+        """Declare an ordered pair of checkpoints; returns its owner index."""
+        self._intern(a)
+        self._intern(b)
+        return self._own("pair", (*a.natural_key, *b.natural_key))
+
+    def tokenizer(self, record: Tokenizer) -> int:
+        """Declare a tokenizer; returns its owner index (for content_vocab)."""
+        self._intern(record)
+        return self._own("tokenizer", (record.hash,))
+
+    def text_set(self, record: TextSet) -> int:
+        """Declare a text set; returns its owner index (for content_document)."""
+        self._intern(record)
+        return self._own("text_set", (record.hash,))
+
+    def encoding(self, record: Encoding) -> int:
+        """Declare an encoding; returns its owner index (for content_sequence and content_item)."""
+        self._intern(record)
+        return self._own("encoding", (record.hash,))
+
+    def quantity(self, record: Quantity) -> int:
+        """Declare a quantity with its measure, eval set, site and source; returns its index."""
+        known = self._quantity_index.get(id(record))
+        if known is None:
+            for named in (record.measure, record.encoding, record.site, record.source):
+                self._intern(named)
+            known = (record, self._intern(record))
+            self._quantity_index[id(record)] = known
+        return known[1]
+
+    def part(self, record: Part = WHOLE) -> int:
+        """Declare a named component; returns its index."""
+        return self._intern(record)
+
+    def file(self, record: SourceFile) -> int:
+        """Declare an imported file; returns its index."""
+        return self._intern(record)
+
+    # --- adding numbers ------------------------------------------------------------------------------
+
+    def add(self, table: str, owner: Index, quantity: Index | None = None, **columns: Any) -> None:
+        """Append rows to a fact or content table.
+
+        `owner` and `quantity` are one index for all rows, or an array with one per row; `columns` are arrays
+        or scalars (scalars are repeated); missing nullable columns become NULL.
+        Raises ShardRefused naming the table and column where lengths or names do not fit.
+        """
+        spec = FACT_TABLES[table]
+        schema = _schema(table)
+        if spec.has_part and "part" not in columns:
+            columns["part"] = self.part()
+        columns["owner"] = owner
+        if spec.has_quantity:
+            if quantity is None:
+                raise ShardRefused(f"{table}: rows need a quantity")
+            columns["quantity"] = quantity
+        unknown = set(columns) - set(schema.names)
+        if unknown:
+            raise ShardRefused(f"{table}: no column {sorted(unknown)}; it has {schema.names}")
+        n_rows = _n_rows(table, columns)
+        arrays = [_column(table, field, columns.get(field.name), n_rows) for field in schema]
+        self._batches.setdefault(table, []).append(pa.table(arrays, schema=schema))
+
+    def cell(self, owner: int, quantity: int, state: CellState = CellState.DONE, *, file: int = -1) -> None:
+        """Say what is known of (owner, quantity); without this its rows would be refused."""
+        self._cells[(owner, quantity)] = (int(state), file)
+
+    def cells(self, owner: Index, quantity: Index, *, file: int = -1) -> None:
+        """Say that many cells are done: as `cell`, with arrays of indices of one length (or one index)."""
+        owners, quantities = np.broadcast_arrays(np.atleast_1d(owner), np.atleast_1d(quantity))
+        done = (int(CellState.DONE), file)
+        self._cells.update(dict.fromkeys(zip(owners.tolist(), quantities.tolist(), strict=True), done))
+
+    def failed_cell(
+        self,
+        owner: int,
+        quantity: int,
+        state: CellState,
+        *,
+        error_class: str,
+        message: str,
+        trace: str = "",
+        file: int = -1,
+    ) -> None:
+        """Enter a cell that has no rows, with the reason."""
+        self.cell(owner, quantity, state, file=file)
+        self._failures.append(
+            {
+                "owner": owner,
+                "quantity": quantity,
+                "error_class": error_class,
+                "message": message,
+                "traceback": trace,
+            }
+        )
+
+    def segment(self, owner: int, quantity: int, after_step: int, last_step: int) -> None:
+        """Say that log rows of this shard are the whole of steps (after_step, last_step]."""
+        if last_step <= after_step:
+            raise ShardRefused(f"log segment ({after_step}, {last_step}] is empty")
+        self._segments.append((owner, quantity, after_step, last_step))
+
+    @property
+    def is_empty(self) -> bool:
+        """True when there is nothing to commit."""
+        return not (self._batches or self._cells or self._records)
+
+    # --- writing -------------------------------------------------------------------------------------
+
+    def write(self, inbox: Path) -> Path:
+        """Put the shard into `inbox` durably and return its folder.
+
+        All files are written under a hidden name and flushed to disk; one rename makes them visible.
+        """
+        name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
+        inbox.mkdir(parents=True, exist_ok=True)
+        hidden = inbox / f".{name}.tmp"
+        hidden.mkdir()
+        try:
+            tables = self._write_tables(hidden)
+            manifest = self._manifest(name, tables)
+            path = hidden / "manifest.json"
+            path.write_text(json.dumps(manifest, ensure_ascii=False), encoding="utf-8")
+            checksum = hidden / "manifest.sha256"
+            checksum.write_text(f"{file_sha256(path)}  manifest.json\n", encoding="ascii")
+            _flush(path)
+            _flush(checksum)
+            _flush(hidden)
+            target = inbox / name
+            hidden.rename(target)
+            _flush(inbox)
+        except BaseException:
+            shutil.rmtree(hidden, ignore_errors=True)
+            raise
+        return target
+
+    def _write_tables(self, folder: Path) -> dict[str, dict[str, Any]]:
+        tables: dict[str, dict[str, Any]] = {}
+        row_counts: dict[tuple[int, int], int] = {}
+        for table, batches in self._batches.items():
+            spec = FACT_TABLES[table]
+            rows = pa.concat_tables(batches)
+            if not strictly_increasing(rows, spec.local_key):
+                rows = rows.sort_by([(c, "ascending") for c in spec.local_key])
+                if not strictly_increasing(rows, spec.local_key):
+                    raise ShardRefused(f"{table}: two rows with one key; a row is unique by {spec.local_key}")
+            tables[table] = _write_parquet(folder, table, rows)
+            if spec.has_quantity:
+                found = dict(_rows_per_cell(rows))
+                self._check_homes(spec, found)
+                row_counts |= found
+        missing = {key for key in row_counts if key not in self._cells} - {
+            (o, q) for o, q, _, _ in self._segments
+        }
+        if missing:
+            raise ShardRefused(f"rows without a ledger cell for (owner, quantity) {sorted(missing)[:3]}")
+        if self._cells:
+            keys = np.array(list(self._cells), dtype=np.int32).reshape(-1, 2)
+            values = list(self._cells.values())
+            cells = pa.table(
+                [
+                    keys[:, 0],
+                    keys[:, 1],
+                    pa.array([v[0] for v in values], pa.int16()),
+                    pa.array([row_counts.get(k, 0) for k in self._cells], pa.int32()),
+                    pa.array([v[1] for v in values], pa.int32()),
+                ],
+                schema=CELL_SCHEMA,
+            )
+            tables["cells"] = _write_parquet(folder, "cells", cells)
+        return tables
+
+    def _check_homes(self, spec: FactTable, cells: Iterable[tuple[int, int]]) -> None:
+        """Refuse rows in another table than their measure names, or of another kind of owner."""
+        owners = list(self._owners)
+        quantities = [record for _, record in self._records.get("quantity", {}).values()]
+        for owner, quantity in cells:
+            if not (0 <= owner < len(owners) and 0 <= quantity < len(quantities)):
+                raise ShardRefused(f"{spec.name}: no owner {owner} or no quantity {quantity} in this shard")
+            if owners[owner].kind != spec.owner:
+                raise ShardRefused(f"{spec.name} belongs to a {spec.owner}, its rows name {owners[owner]}")
+            record = quantities[quantity]
+            if isinstance(record, Quantity) and record.measure.table != spec.name:
+                raise ShardRefused(
+                    f"measure {record.measure.name!r} says its rows are kept in {record.measure.table!r}, "
+                    f"they were added to {spec.name!r}"
+                )
+
+    def _manifest(self, name: str, tables: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "name": name,
+            "kind": self.kind,
+            "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "replace": self.replace,
+            "study": self.study.name if self.study else "",
+            "owners": [[o.kind, *o.key] for o in self._owners],
+            "records": {
+                kind: [_dump(record) for _, record in table.values()] for kind, table in self._records.items()
+            },
+            "segments": self._segments,
+            "failures": self._failures,
+            "tables": tables,
+            "provenance": self.provenance.model_dump(mode="json"),
+        }
+
+
+def read_manifest(path: Path, *, check_bytes: bool = True) -> Manifest:
+    """Read a shard's manifest and, unless told otherwise, check every file against its hash.
+
+    Raises ShardRefused naming the file, the value found and the value expected.
+    """
+    raw, sha256, n_bytes = _read_json(path)
+    if raw.get("format") != FORMAT:
+        raise ShardRefused(f"{path.name}: shard format {raw.get('format')!r}, this version reads {FORMAT}")
+    try:
+        if raw["name"] != path.name:
+            raise ShardRefused(f"{path.name}: the manifest is that of {raw['name']}; a unit keeps its name")
+        for table, info in raw["tables"].items():
+            if table != "cells" and table not in FACT_TABLES:
+                raise ShardRefused(f"{path.name}: table {table!r} is unknown to this version")
+            if info["file"] != f"{table}.parquet":
+                raise ShardRefused(f"{path.name}: {table} is in {info['file']!r}, not in {table}.parquet")
+            file = path / info["file"]
+            if not file.is_file():
+                raise ShardRefused(f"{path.name}/{info['file']} is missing")
+            size = file.stat().st_size
+            if size != info["bytes"]:
+                raise ShardRefused(
+                    f"{path.name}/{info['file']} has {size} bytes, its manifest says {info['bytes']}"
+                )
+            if check_bytes and (found := file_sha256(file)) != info["sha256"]:
+                raise ShardRefused(
+                    f"{path.name}/{info['file']} has sha256 {found[:12]}…, its manifest says {info['sha256'][:12]}…"
+                )
+        return Manifest(
+            path=path,
+            name=raw["name"],
+            kind=raw["kind"],
+            created_at=raw["created_at"],
+            replace=raw["replace"],
+            study=raw["study"],
+            owners=tuple(Owner(o[0], tuple(o[1:])) for o in raw["owners"]),
+            records=raw["records"],
+            segments=tuple((s[0], s[1], s[2], s[3]) for s in raw["segments"]),
+            failures=tuple(raw["failures"]),
+            tables=raw["tables"],
+            provenance=raw["provenance"],
+            sha256=sha256,
+            n_bytes=sum(int(t["bytes"]) for t in raw["tables"].values()) + n_bytes,
+        )
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+        raise ShardRefused(f"{path.name}/manifest.json lacks {error}; the unit is not one of ours") from None
+    except OSError as error:
+        raise ShardRefused(f"{path.name} cannot be read: {error}") from None
+
+
+def _read_json(path: Path) -> tuple[dict[str, Any], str, int]:
+    """A shard's manifest, checked against its checksum, with the checksum and its size in bytes."""
+    try:
+        content = (path / "manifest.json").read_bytes()
+        said = (path / "manifest.sha256").read_text(encoding="ascii", errors="replace")
+    except FileNotFoundError as error:
+        name = Path(error.filename).name
+        raise ShardRefused(f"{path.name}: no {name}; the unit is not whole") from None
+    except OSError as error:
+        raise ShardRefused(f"{path.name} cannot be read: {error}") from None
+    sha256 = hashlib.sha256(content).hexdigest()
+    if said.split() != [sha256, "manifest.json"]:
+        raise ShardRefused(
+            f"{path.name}/manifest.json has sha256 {sha256[:12]}…, manifest.sha256 says {said[:12]!r}…"
+        )
+    try:
+        raw = json.loads(content)
+    except ValueError as error:
+        raise ShardRefused(f"{path.name}/manifest.json is not readable JSON ({error})") from None
+    if not isinstance(raw, dict):
+        raise ShardRefused(
+            f"{path.name}/manifest.json holds a {type(raw).__name__}; the unit is not one of ours"
+        )
+    return raw, sha256, len(content)
+
+
+def strictly_increasing(rows: pa.Table, key: Sequence[str]) -> bool:
+    """True when rows are sorted by `key` and no two share it: one linear pass, no hash table."""
+    if rows.num_rows < 2:
+        return True
+    undecided = np.ones(rows.num_rows - 1, dtype=bool)
+    for name in key:
+        values = rows.column(name).to_numpy()
+        before, after = values[:-1], values[1:]
+        if (undecided & (after < before)).any():
+            return False
+        undecided &= after == before
+        if not undecided.any():
+            return True
+    return False
+
+
+@cache
+def _schema(table: str) -> pa.Schema:
+    """Built once: an import adds thousands of small blocks."""
+    return FACT_TABLES[table].local_schema
+
+
+def _rows_per_cell(rows: pa.Table) -> Iterator[tuple[tuple[int, int], int]]:
+    """((owner, quantity), number of rows) of every cell in rows sorted by owner, then quantity."""
+    owner, quantity = rows.column("owner").to_numpy(), rows.column("quantity").to_numpy()
+    new = np.ones(len(owner), dtype=bool)
+    new[1:] = (owner[1:] != owner[:-1]) | (quantity[1:] != quantity[:-1])
+    first = np.flatnonzero(new)
+    counts = np.diff(first, append=len(owner))
+    yield from zip(
+        zip(owner[first].tolist(), quantity[first].tolist(), strict=True), counts.tolist(), strict=True
+    )
+
+
+def _dump(record: Record) -> dict[str, Any]:
+    if isinstance(record, Quantity):
+        return {**record.key_fields, "hash": record.hash}
+    return record.model_dump(mode="json")
+
+
+def _n_rows(table: str, columns: Mapping[str, Any]) -> int:
+    lengths = {k: len(v) for k, v in columns.items() if isinstance(v, list | tuple | np.ndarray | pa.Array)}
+    if not lengths:
+        return 1
+    if len(set(lengths.values())) != 1:
+        raise ShardRefused(f"{table}: columns of different length {lengths}")
+    return next(iter(lengths.values()))
+
+
+def _column(table: str, field: pa.Field, values: Any, n_rows: int) -> pa.Array:
+    try:
+        if values is None:
+            if not field.nullable:
+                raise ShardRefused(f"{table}.{field.name} is required")
+            return pa.nulls(n_rows, field.type)
+        if isinstance(values, np.ndarray) and values.ndim == 2:
+            flat = pa.array(np.ascontiguousarray(values).reshape(-1), type=field.type.value_type)
+            offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
+            return pa.ListArray.from_arrays(offsets, flat)
+        if isinstance(values, list | tuple | np.ndarray | pa.Array):
+            array = pa.array(values, type=field.type)
+            if array.null_count and not field.nullable:
+                raise ShardRefused(
+                    f"{table}.{field.name} is required, {array.null_count} of {n_rows} are missing"
+                )
+            return array
+        return pa.repeat(pa.scalar(values, type=field.type), n_rows)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        raise ShardRefused(f"{table}.{field.name}: {error}") from None
+
+
+def _write_parquet(folder: Path, table: str, rows: pa.Table) -> dict[str, Any]:
+    path = folder / f"{table}.parquet"
+    pq.write_table(rows, path, compression="zstd", row_group_size=122_880)
+    _flush(path)
+    return {
+        "file": path.name,
+        "rows": rows.num_rows,
+        "bytes": path.stat().st_size,
+        "sha256": file_sha256(path),
+    }
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Looking after an archive: what is in it, is it whole, copies of it, taking things out, joining two."""

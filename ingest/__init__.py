@@ -1,0 +1,3 @@
+"""Everything that runs or reads models: training, measuring, importing. Writes only through `archive`."""
+
+PART_OF = "pathscope"

@@ -1,0 +1,1 @@
+"""Published results become rows: a small framework and one file per format."""

@@ -1,0 +1,1 @@
+"""The small transformer of runs trained here and of published toy checkpoints."""

@@ -1,0 +1,78 @@
+"""One run's model at one checkpoint, as measures see it: weights by name and a traced forward pass."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from archive.identity import canonical_json
+from ingest.models.layout import Layout
+from ingest.models.small import Trace, forward
+
+
+@dataclass(frozen=True)
+class Activations:
+    """What a batch of examples does in the model.
+
+    logits: at the positions read. attention: patterns, rows over keys sum to 1; no layers where the model
+    has no heads. mlp: after the nonlinearity; no layers where it has no MLP.
+    """
+
+    tokens: Int[Tensor, "example position"]
+    targets: Int[Tensor, "example read"]
+    logits: Float[Tensor, "example read output"]
+    attention: Float[Tensor, "example attention_layer head query key"]
+    mlp: Float[Tensor, "example mlp_layer position neuron"]
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """One run's weights at one step. `weights` follow `ingest.models.layout`, without a run dimension."""
+
+    run: str
+    step: int
+    layout: Layout
+    weights: Mapping[str, Float[Tensor, "..."]]
+
+    @property
+    def weights_hash(self) -> str:
+        """SHA-256 of the layout and the bytes of all weights in storage order."""
+        digest = hashlib.sha256(canonical_json(self.layout.as_dict()).encode())
+        for place in self.layout.places:
+            digest.update(self.weights[place.name].cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def logits(self, tokens: Int[Tensor, "example position"]) -> Float[Tensor, "example position output"]:
+        """Logits at all positions."""
+        with torch.no_grad():
+            return forward(self.layout, self._stacked, tokens[None], range(tokens.shape[1]))[0]
+
+    def activations(
+        self,
+        tokens: Int[Tensor, "example position"],
+        targets: Int[Tensor, "example read"],
+        read: Sequence[int],
+        *,
+        traced: bool = True,
+    ) -> Activations:
+        """One forward pass; `traced=False` computes logits only and leaves the rest without layers."""
+        trace = Trace([], []) if traced else None
+        n, length = tokens.shape
+        with torch.no_grad():
+            logits = forward(self.layout, self._stacked, tokens[None], read, trace)[0]
+        attention = [pattern[0] for pattern in trace.attention] if trace else []
+        neurons = [layer[0] for layer in trace.mlp] if trace else []
+        return Activations(
+            tokens=tokens,
+            targets=targets,
+            logits=logits,
+            attention=torch.stack(attention, 1) if attention else logits.new_zeros(n, 0, 0, length, length),
+            mlp=torch.stack(neurons, 1) if neurons else logits.new_zeros(n, 0, length, 0),
+        )
+
+    @property
+    def _stacked(self) -> dict[str, Tensor]:
+        return {name: tensor[None] for name, tensor in self.weights.items()}

@@ -1,0 +1,206 @@
+"""One small decoder-only transformer for many runs at once: every tensor has a leading run dimension.
+
+Runs never mix: each product is batched over runs, so run k's numbers are those it would have alone.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from ingest.models.layout import EXAMPLE_MULTIPLE, Layout
+from ingest.streams import stream
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "gelu": functional.gelu}
+LAYER_NORM_EPS = 1e-5
+
+Weights = Mapping[str, Float[Tensor, "run ..."]]
+
+
+@dataclass
+class Trace:
+    """What a forward pass is asked to keep. attention: per layer; mlp: per layer, after the nonlinearity."""
+
+    attention: list[Float[Tensor, "run example head query key"]]
+    mlp: list[Float[Tensor, "run example position neuron"]]
+
+
+def stack_views(layout: Layout, rows: Float[Tensor, "run row"]) -> dict[str, Float[Tensor, "run ..."]]:
+    """The named weights as views of flat rows of length `layout.row_length`, one row a run."""
+    return {place.name: rows[:, place.start : place.stop].view(-1, *place.shape) for place in layout.places}
+
+
+def initial_rows(layout: Layout, init_seeds: Sequence[int], dtype: torch.dtype) -> Float[Tensor, "run row"]:
+    """Fresh weights: matrices N(0, 1/d_model) as in the published grokking runs, biases 0, norm scales 1.
+
+    Each tensor of each run has its own stream, so a run's W_E does not depend on its d_mlp or batch mates.
+    """
+    rows = torch.zeros(len(init_seeds), layout.row_length, dtype=dtype)
+    views = stack_views(layout, rows)
+    for run, seed in enumerate(init_seeds):
+        for place in layout.places:
+            kind = place.name.rsplit(".", 1)[-1]
+            if kind.startswith("W"):
+                draw = stream(seed, f"init.{place.name}").standard_normal(place.shape)
+                views[place.name][run] = torch.from_numpy(draw / layout.d_model**0.5).to(dtype)
+            elif kind == "w":
+                views[place.name][run] = 1.0
+    return rows
+
+
+def forward(
+    layout: Layout,
+    weights: Weights,
+    tokens: Int[Tensor, "run example position"],
+    read: Sequence[int],
+    trace: Trace | None = None,
+) -> Float[Tensor, "run example read output"]:
+    """Logits at the positions `read` (increasing).
+
+    Without a trace the last block works on those positions only, which is most of the cost of a one-layer
+    model; with one it works on all, and attention patterns and MLP activations are kept in the trace.
+    """
+    everywhere = tuple(range(tokens.shape[2]))
+    read = tuple(read)
+    source = _Source(layout, weights, tokens)
+    x = source.at(everywhere if trace is not None or layout.n_layers > 1 else read)
+    for layer in range(layout.n_layers):
+        narrow = trace is None and layer == layout.n_layers - 1
+        queries = read if narrow else everywhere
+        if layer > 0:
+            source = _Source(layout, weights, tokens, x)
+            x = _positions(x, queries)
+        if layout.n_heads:
+            x = x + _attention(layout, weights, layer, source, queries, trace)
+        if layout.d_mlp:
+            x = x + _mlp(layout, weights, layer, x, trace)
+    if x.shape[2] != len(read):
+        x = _positions(x, read)
+    return _matmul(_normed(layout, weights, "ln_final", x), weights["unembed.W_U"])
+
+
+def forward_each(
+    layout: Layout, weights: Weights, tokens: Int[Tensor, "run example position"], read: Sequence[int]
+) -> Float[Tensor, "run example read output"]:
+    """Logits as `forward` gives them, in the same bits for each run whichever others are in the stack.
+
+    One pass for all runs where that is exact (`layout.stacks_exactly`, examples a multiple of 32), else one
+    pass per run.
+    """
+    if layout.stacks_exactly and tokens.shape[1] % EXAMPLE_MULTIPLE == 0:
+        return forward(layout, weights, tokens, read)
+    single = {name: torch.split(tensor, 1) for name, tensor in weights.items()}
+    passes = [
+        forward(layout, {name: parts[run] for name, parts in single.items()}, tokens[run : run + 1], read)
+        for run in range(len(tokens))
+    ]
+    return torch.cat(passes)
+
+
+class _Source:
+    """What a block reads: the residual stream at every position, looked up where that is cheaper.
+
+    Before the first attention it depends only on (token, position), and so do queries, keys and values:
+    with fewer tokens in the vocabulary than examples, they are computed once per pair and then gathered.
+    """
+
+    def __init__(self, layout: Layout, weights: Weights, tokens: Tensor, x: Tensor | None = None) -> None:
+        self.layout = layout
+        self.weights = weights
+        n_runs, n_examples, n_positions = tokens.shape
+        self.x = x
+        if x is None:
+            table = weights["embed.W_E"][:, :, None] + weights["pos_embed.W_pos"][:, None, :n_positions]
+            self.table = table.reshape(n_runs, -1, layout.d_model)
+            first_row = torch.arange(n_runs, device=tokens.device)[:, None, None] * self.table.shape[1]
+            self.rows = first_row + tokens * n_positions + torch.arange(n_positions, device=tokens.device)
+        self.looked_up = x is None and layout.n_tokens < n_examples
+
+    def at(self, positions: Sequence[int]) -> Tensor:
+        """The embeddings at these positions."""
+        return self._gather(self.table, positions)
+
+    def projected(self, norm: str, matrix: Tensor, positions: Sequence[int]) -> Tensor:
+        """(Normed) residual stream times a matrix, at these positions."""
+        if self.looked_up:
+            table = _normed(self.layout, self.weights, norm, self.table[:, :, None])
+            return self._gather(_matmul(table, matrix)[:, :, 0], positions)
+        x = self.at(positions) if self.x is None else _positions(self.x, positions)
+        return _matmul(_normed(self.layout, self.weights, norm, x), matrix)
+
+    def _gather(self, table: Tensor, positions: Sequence[int]) -> Tensor:
+        rows = _positions(self.rows, positions)
+        # index_select: its backward is 3-5 times faster than that of embedding and gather here
+        return table.flatten(0, 1).index_select(0, rows.reshape(-1)).view(*rows.shape, -1)
+
+
+def _attention(
+    layout: Layout,
+    weights: Weights,
+    layer: int,
+    source: _Source,
+    queries: Sequence[int],
+    trace: Trace | None,
+) -> Tensor:
+    """Causal attention of one block at the query positions: [run, example, query, d_model]."""
+    name = f"blocks.{layer}.attn"
+    everywhere = range(queries[-1] + 1)  # no query looks further
+    norm = f"blocks.{layer}.ln1"
+
+    def by_head(matrix: str, positions: Sequence[int]) -> Tensor:
+        flat = source.projected(norm, weights[f"{name}.{matrix}"].flatten(2), positions)
+        return flat.view(*flat.shape[:3], layout.n_heads, layout.d_head)
+
+    k, v = by_head("W_K", everywhere), by_head("W_V", everywhere)
+    q = by_head("W_Q", queries) / layout.d_head**0.5
+    if len(queries) == 1:
+        # one query: a sum of products is 2.5 times faster than thousands of 1 × d_head matrix products
+        pattern = (q * k).sum(-1).softmax(2)  # [run, example, key, head]
+        mixed = (pattern[..., None] * v).sum(2, keepdim=True)
+        kept = pattern.transpose(2, 3)[:, :, :, None]
+    else:
+        scores = q.transpose(2, 3) @ k.permute(0, 1, 3, 4, 2)
+        at = torch.tensor(queries, device=scores.device)
+        hidden = torch.arange(len(everywhere), device=scores.device) > at[:, None]
+        kept = scores.masked_fill(hidden, float("-inf")).softmax(-1)
+        mixed = (kept @ v.transpose(2, 3)).transpose(2, 3)
+    if trace is not None:
+        trace.attention.append(kept)
+    return _matmul(mixed.flatten(3), weights[f"{name}.W_O"].flatten(1, 2))
+
+
+def _mlp(layout: Layout, weights: Weights, layer: int, x: Tensor, trace: Trace | None) -> Tensor:
+    name = f"blocks.{layer}.mlp"
+    before = _matmul(
+        _normed(layout, weights, f"blocks.{layer}.ln2", x), weights[f"{name}.W_in"], f"{name}.b_in", weights
+    )
+    neurons = ACTIVATIONS[layout.activation](before)
+    if trace is not None:
+        trace.mlp.append(neurons)
+    return _matmul(neurons, weights[f"{name}.W_out"], f"{name}.b_out", weights)
+
+
+def _normed(layout: Layout, weights: Weights, name: str, x: Tensor) -> Tensor:
+    if not layout.layer_norm:
+        return x
+    scaled = functional.layer_norm(x, (layout.d_model,), eps=LAYER_NORM_EPS)
+    return scaled * weights[f"{name}.w"][:, None, None] + weights[f"{name}.b"][:, None, None]
+
+
+def _matmul(x: Tensor, matrix: Tensor, bias: str = "", weights: Weights | None = None) -> Tensor:
+    """Product of x [run, example, position, in] and matrix [run, in, out], plus a bias [run, out] by name."""
+    flat = x.flatten(1, 2)
+    if weights is None:
+        return torch.bmm(flat, matrix).view(*x.shape[:3], -1)
+    return torch.baddbmm(weights[bias][:, None], flat, matrix).view(*x.shape[:3], -1)
+
+
+def _positions(x: Tensor, positions: Sequence[int]) -> Tensor:
+    """Entries of x at these positions of dimension 2; a view where they are consecutive."""
+    first, last = positions[0], positions[-1]
+    if len(positions) == last - first + 1:
+        return x[:, :, first : last + 1]
+    return x[:, :, torch.tensor(positions, device=x.device)]

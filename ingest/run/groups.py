@@ -1,0 +1,214 @@
+"""Which runs are trained together, where, and how the work on them is cut into units. Imports no torch."""
+
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from ingest.plan import RunTask
+from ingest.train.spec import Seeds, TrainSpec
+
+RESUME = "resume.safetensors"
+LONGEST_NAME = 120
+# activations of one batch that still fit the second-level cache; beyond it batching runs gains nothing on a CPU
+CACHE_BYTES = 2**20
+MOST_SEEDS = 128
+
+NamedSeeds = tuple[str, Seeds]
+
+
+@dataclass(frozen=True)
+class StoredGroup:
+    """What a training folder on disk says of itself. reached: updates done."""
+
+    folder: Path
+    runs: tuple[NamedSeeds, ...]
+    reached: int
+    spec_hash: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one condition that train side by side in one folder. reached: updates done; None: not begun."""
+
+    folder: Path
+    spec: TrainSpec
+    runs: tuple[NamedSeeds, ...]
+    reached: int | None
+
+
+@dataclass(frozen=True)
+class UnitWork:
+    """A piece of a group's work: train to `until` updates, measure these cells, hand in this part of the log.
+
+    cells: (run, step) -> measures. log_after: run -> last step whose log the archive will have by then.
+    in_turn: must wait for the group's unit before it, because it trains on from there or continues a log;
+    otherwise all its checkpoints are stored.
+    n_lost: workers that were lost over it.
+    """
+
+    group: Group
+    until: int
+    cells: Mapping[tuple[str, int], tuple[str, ...]]
+    log_after: Mapping[str, int]
+    log_replace: frozenset[str] = frozenset()
+    in_turn: bool = False
+    n_lost: int = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """True when there is nothing left in it."""
+        return not (self.cells or self.log_after)
+
+    def without(self, dead: Collection[str]) -> "UnitWork":
+        """The same work, less what belongs to runs that will never get there."""
+        return replace(
+            self,
+            cells={key: measures for key, measures in self.cells.items() if key[0] not in dead},
+            log_after={run: after for run, after in self.log_after.items() if run not in dead},
+        )
+
+    def rest(self, left: Collection[tuple[str, int]], reached: int) -> "UnitWork":
+        """What remains after a worker trained to `reached` and left these cells."""
+        unfinished = reached < self.until
+        return replace(
+            self,
+            cells={key: measures for key, measures in self.cells.items() if key in left},
+            log_after={r: max(a, reached - 1) for r, a in self.log_after.items()} if unfinished else {},
+        )
+
+
+@dataclass
+class Groups:
+    """Groups with the tasks of their runs, and the tasks whose weights are lost."""
+
+    with_tasks: list[tuple[Group, dict[str, RunTask]]] = field(default_factory=list)
+    lost: list[RunTask] = field(default_factory=list)
+
+
+def stored_groups(checkpoints: Path, study: str) -> list[StoredGroup]:
+    """Groups of a study that are on disk, read from the headers of their files."""
+    found = []
+    for folder in sorted(p for p in (checkpoints / study).glob("*") if p.is_dir()):
+        header = _header(folder / RESUME)
+        if header is not None:
+            runs = tuple((name, Seeds(**seeds)) for name, seeds in json.loads(header["runs"]))
+        else:
+            # without its resume state a folder cannot be trained on, but its checkpoints can be measured
+            last = max(folder.glob("step-*.safetensors"), default=None)
+            header = _header(last) if last is not None else None
+            if header is None:
+                continue
+            seeds = [Seeds(**each) for each in json.loads(header["seeds"])]
+            runs = tuple(zip(json.loads(header["runs"]), seeds, strict=True))
+        found.append(StoredGroup(folder, runs, int(header["step"]), header["spec_hash"]))
+    return found
+
+
+def _header(path: Path) -> Mapping[str, str] | None:
+    try:
+        with safe_open(path, framework="numpy") as stored:
+            header: dict[str, str] | None = stored.metadata()
+            return header
+    except (SafetensorError, OSError):
+        return None
+
+
+def assign(
+    tasks: Sequence[RunTask],
+    on_disk: Sequence[StoredGroup],
+    checkpoints: Path,
+    study: str,
+    *,
+    seeds_per_group: int | None,
+    n_workers: int,
+    device: str = "cpu",
+) -> Groups:
+    """Give every task's run its group: the one on disk, or a new one if nothing of the run is stored.
+
+    A run that the archive knows but whose folder is gone is lost; training it again would give its
+    checkpoints a second set of numbers.
+    """
+    groups = Groups()
+    home = {name: stored for stored in on_disk for name, _ in stored.runs}
+    by_folder: dict[Path, dict[str, RunTask]] = {}
+    fresh: dict[str, list[RunTask]] = {}
+    for task in tasks:
+        stored = home.get(task.run.name)
+        if stored is not None:
+            by_folder.setdefault(stored.folder, {})[task.run.name] = task
+        elif task.started:
+            groups.lost.append(task)
+        elif task.log_after is not None:  # otherwise only back-filling, and there is nothing to fill yet
+            fresh.setdefault(task.run.label, []).append(task)
+    for stored in on_disk:
+        if mine := by_folder.get(stored.folder):
+            spec = next(iter(mine.values())).run.spec
+            groups.with_tasks.append((Group(stored.folder, spec, stored.runs, stored.reached), mine))
+    for alike in fresh.values():
+        size = seeds_per_group or batch_size(alike[0].run.spec, len(tasks), n_workers, device)
+        for start in range(0, len(alike), size):
+            members = alike[start : start + size]
+            spec = members[0].run.spec
+            runs = tuple((t.run.name, t.run.seeds) for t in members)
+            folder = checkpoints / study / folder_name(study, [name for name, _ in runs])
+            mine = {task.run.name: task for task in members}
+            groups.with_tasks.append((Group(folder, spec, runs, None), mine))
+    return groups
+
+
+def batch_size(spec: TrainSpec, n_runs: int, n_workers: int, device: str = "cpu") -> int:
+    """Seeds to train as one batch, at most a worker's share: on a CPU as many as fit the cache."""
+    share = -(-n_runs // n_workers)
+    if device != "cpu":
+        return max(1, min(share, MOST_SEEDS))
+    task = spec.make_task()
+    examples = spec.batch or task.n_train or 1
+    widest = max(spec.model.d_mlp, spec.model.d_model) * (task.n_positions if spec.model.n_layers > 1 else 1)
+    return max(1, min(CACHE_BYTES // (4 * examples * widest), share, MOST_SEEDS))
+
+
+def folder_name(study: str, runs: Sequence[str]) -> str:
+    """A folder for a group, named after its first run: `init0-data0-split0`, with `+4` for four more."""
+    name = runs[0].removeprefix(f"{study}/").replace("/", "__")
+    more = f"+{len(runs) - 1}" if len(runs) > 1 else ""
+    if len(name) > LONGEST_NAME:
+        name = f"{name[:LONGEST_NAME]}~{hashlib.sha256(runs[0].encode()).hexdigest()[:8]}"
+    return name + more
+
+
+def cut(group: Group, tasks: Mapping[str, RunTask], checkpoints_per_unit: int) -> Iterator[UnitWork]:
+    """The group's work in pieces of at most so many checkpoints (of all its runs together), in step order.
+
+    Pieces with logs or training are in turn; back-filling pieces of stored checkpoints are independent.
+    """
+    logs = {name: task.log_after for name, task in tasks.items() if task.log_after is not None}
+    steps = {step for task in tasks.values() for step in task.cells}
+    if logs:
+        steps.add(group.spec.steps)  # the log reaches to the end, whatever is measured
+    elif group.reached is not None:
+        steps = {step for step in steps if step <= group.reached}  # only back-filling: no training for it
+    size = max(1, checkpoints_per_unit // len(group.runs))
+    ordered = sorted(steps)
+    for start in range(0, len(ordered), size):
+        piece = ordered[start : start + size]
+        until = piece[-1]
+        yield UnitWork(
+            group=group,
+            until=until,
+            cells={
+                (name, step): task.cells[step]
+                for step in piece
+                for name, task in tasks.items()
+                if step in task.cells
+            },
+            log_after={
+                name: after for name, after in logs.items() if until - 1 > after or until == group.spec.steps
+            },
+            log_replace=frozenset(name for name in logs if tasks[name].log_replace),
+            in_turn=bool(logs),
+        )
+        logs = {name: max(after, until - 1) for name, after in logs.items()}

@@ -1,0 +1,84 @@
+"""A unit of work and its report, both by value; carrying it out imports torch, describing it does not."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from archive.errors import PathscopeError, TryAgain
+from archive.records import Study
+from ingest.run.groups import UnitWork
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Everything a worker needs to know.
+
+    root: locations of checkpoints are stored relative to it. stop_file, deadline: as StopCheck takes them.
+    """
+
+    work: UnitWork
+    study: Study
+    root: Path
+    inbox: Path
+    stop_file: Path
+    deadline: float | None
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class CellFailure:
+    """A named piece of work that failed. step and measure: None where it is the run's training."""
+
+    run: str
+    step: int | None
+    measure: str | None
+    error_class: str
+    message: str
+    permanent: bool
+
+
+@dataclass(frozen=True)
+class UnitReport:
+    """What a worker did.
+
+    reached: updates the group has behind it. n_cells: cells settled, logs included. dead: runs whose training
+    has ended for good before `until`. left: (run, step) of cells not looked at. stopped: somebody asked for it;
+    what was done is in the shard.
+    """
+
+    reached: int
+    n_cells: int
+    failures: tuple[CellFailure, ...]
+    dead: frozenset[str]
+    left: tuple[tuple[str, int], ...]
+    stopped: bool
+    seconds: float
+    shard: str
+
+
+def run_unit(unit: Unit) -> UnitReport:
+    """Carry out a unit and write its shard; failures are in the report and in the shard, never raised."""
+    from ingest.run.worker import carry_out
+
+    return carry_out(unit)
+
+
+def fail_unit(unit: Unit, error: BaseException) -> UnitReport:
+    """Enter into the ledger that a unit came to nothing."""
+    from ingest.run.worker import enter_failure
+
+    return enter_failure(unit, error, seconds=0.0)
+
+
+def is_permanent(error: BaseException) -> bool:
+    """Whether doing the same again would fail the same way: not so for memory, disks, locks and lost workers."""
+    passing = (MemoryError, OSError, TryAgain, WorkerLost)
+    of_passing = isinstance(error, passing) or isinstance(error.__cause__, passing)
+    return not of_passing and "OutOfMemory" not in type(error).__name__
+
+
+class WorkerLost(Exception):
+    """A worker process ended without an answer: killed, out of memory, or crashed."""
+
+
+class WeightsLost(PathscopeError):
+    """The archive knows a run whose checkpoint folder is gone."""

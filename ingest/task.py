@@ -1,0 +1,207 @@
+"""What a task is: its settings, its data as a function of seeds, and its frozen evaluation grid.
+
+A task imports no torch: planning a study reads tasks only. Arrays are NumPy; the trainer moves them.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+from jaxtyping import Bool, Int
+from pydantic import BaseModel, ConfigDict
+
+from archive.identity import content_hash
+from archive.records import Encoding, Part, Tokenizer
+from ingest.registry import Registry, first_sentence, require_text
+
+TRAIN = Part(kind="split", name="train")
+TEST = Part(kind="split", name="test")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Token sequences and what is right at the positions the loss reads.
+
+    tokens: ids from 0. targets: the right output at each of the task's `read_positions`.
+    """
+
+    tokens: Int[np.ndarray, "example position"]
+    targets: Int[np.ndarray, "example read"]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, index: "Int[np.ndarray, ' chosen']") -> "Examples":
+        return Examples(self.tokens[index], self.targets[index])
+
+
+class Task(BaseModel, ABC):
+    """A task with its settings (pydantic fields, so a study file is validated by them).
+
+    Every method is a pure function of the settings and the seeds it is given.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: ClassVar[str]
+    citation: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def vocabulary(self) -> tuple[str, ...]:
+        """What each token id reads as; its length is the number of input tokens."""
+
+    @property
+    @abstractmethod
+    def n_outputs(self) -> int:
+        """Size of the softmax. Uniform logits have loss ln(n_outputs)."""
+
+    @property
+    @abstractmethod
+    def n_positions(self) -> int:
+        """Tokens per sequence."""
+
+    @property
+    @abstractmethod
+    def read_positions(self) -> tuple[int, ...]:
+        """Positions at which the loss reads the logits, increasing."""
+
+    @property
+    @abstractmethod
+    def n_train(self) -> int | None:
+        """Size of the finite training set; None for endless fresh data."""
+
+    @property
+    @abstractmethod
+    def evaluation_name(self) -> str:
+        """A few words that say which evaluation set this is ("all pairs modulo 47"), without the split."""
+
+    @abstractmethod
+    def evaluation(self) -> Examples:
+        """The frozen evaluation set: the same for every run of these settings, whatever its seeds."""
+
+    @abstractmethod
+    def splits(self, split_seed: int) -> Mapping[Part, Bool[np.ndarray, " example"]]:
+        """Which examples of `evaluation()` are in which part, for a run with this split seed.
+
+        Tasks with endless data have no split and return {WHOLE: all true}.
+        """
+
+    def training_set(self, split_seed: int) -> Examples:
+        """The finite training set, in a fixed order; tasks with endless data raise NotImplementedError."""
+        raise NotImplementedError(f"task {self.name!r} has endless data")
+
+    def fresh_batch(self, data_order_seed: int, step: int, n: int) -> Examples:
+        """Draw n new examples for the update from `step` to `step + 1`; finite tasks raise NotImplementedError."""
+        raise NotImplementedError(f"task {self.name!r} has a finite training set")
+
+    @cached_property
+    def eval_set(self) -> "EvalSet":
+        """The frozen evaluation set as the archive knows it."""
+        return EvalSet.of(self)
+
+
+@dataclass(frozen=True)
+class EvalSet:
+    """A frozen evaluation set: records, and the rows that store its tokens once.
+
+    `sequences` and `items` are columns of the archive's content_sequence and content_item; `words` of
+    content_vocab.
+    """
+
+    encoding: Encoding
+    tokenizer: Tokenizer
+    sequences: Mapping[str, Any]
+    items: Mapping[str, Any]
+    words: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, task: Task) -> "EvalSet":
+        """Freeze a task's evaluation set.
+
+        The hash covers token ids, targets and the positions read: two operations on one grid of inputs
+        are two eval sets. It does not cover the split, which is a component of the numbers.
+        """
+        examples = task.evaluation()
+        n, length = examples.tokens.shape
+        tokenizer = Tokenizer(
+            hash=content_hash({"vocabulary": list(task.vocabulary)}),
+            name=f"{task.name}: {len(task.vocabulary)} tokens",
+            kind="task",
+            n_vocab=len(task.vocabulary),
+        )
+        encoding = Encoding(
+            hash=content_hash(
+                {
+                    "tokens": _digest(examples.tokens),
+                    "targets": _digest(examples.targets),
+                    "read_positions": list(task.read_positions),
+                    "n_outputs": task.n_outputs,
+                    "tokenizer": tokenizer.hash,
+                }
+            ),
+            tokenizer=tokenizer.hash,
+            name=f"{task.name}: {task.evaluation_name}",
+            bos_policy="none",
+            context_length=length,
+            n_sequences=n,
+            n_tokens=n * length,
+            facts={"task": task.name, "n_outputs": task.n_outputs, "read_positions": task.read_positions},
+        )
+        rows = np.arange(n)
+        n_read = len(task.read_positions)
+        return cls(
+            encoding=encoding,
+            tokenizer=tokenizer,
+            sequences={
+                "sequence": rows,
+                "document": -1,
+                "start": 0,
+                "token_ids": examples.tokens,
+            },
+            items={
+                "item": np.arange(n * n_read),
+                "sequence": np.repeat(rows, n_read),
+                "position": np.tile(np.array(task.read_positions), n),
+                "correct_ids": examples.targets.reshape(-1, 1),
+            },
+            words={
+                "token_id": np.arange(len(task.vocabulary)),
+                "text": list(task.vocabulary),
+                "special": [False] * len(task.vocabulary),
+            },
+        )
+
+
+TASKS: Registry[type[Task]] = Registry(
+    kind="task", package="ingest.tasks", group="pathscope.tasks", listing="`pathscope families`"
+)
+
+TaskClass = TypeVar("TaskClass", bound=type[Task])
+
+
+def task(name: str, *, citation: str) -> Callable[[TaskClass], TaskClass]:
+    """Register a task class; refuses a duplicate name, a missing docstring or citation."""
+
+    def register(cls: TaskClass) -> TaskClass:
+        own_doc = first_sentence(cls) if "__doc__" in cls.__dict__ else ""
+        require_text("task", name, cls.__module__, {"docstring": own_doc, "citation": citation})
+        cls.name = name
+        cls.citation = citation
+        TASKS.add(name, cls, module=cls.__module__)
+        return cls
+
+    return register
+
+
+def make_task(name: str, params: Mapping[str, Any]) -> Task:
+    """The task of that name with those settings; raises UnknownName or pydantic's ValidationError."""
+    return TASKS.get(name).model_validate(dict(params))
+
+
+def _digest(ids: Int[np.ndarray, "..."]) -> str:
+    whole = np.ascontiguousarray(ids, dtype="<i4")
+    return hashlib.sha256(f"{whole.shape}".encode() + whole.tobytes()).hexdigest()

@@ -1,0 +1,1 @@
+"""One file per task; discovery imports every module here."""

@@ -1,0 +1,1 @@
+"""Training many seeds of one small transformer at once: start with `trainer.py`."""

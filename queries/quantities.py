@@ -1,0 +1,364 @@
+"""Which numbers answer a question: one quantity for all runs asked for, or a refusal that says how to ask.
+
+Numbers of different eval sets, parameters, weight processing, dtypes, sites, sources or measure versions
+are never put side by side by themselves.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, TypedDict
+
+from pydantic import Field
+
+from archive.errors import NotComparable, UnknownName, UsageError
+from archive.store import Archive
+from queries.select import Selected
+
+# what must be equal for two numbers to be compared, with the words for it; versions are handled apart
+VARIANT_FIELDS = {
+    "eval_set": "eval set",
+    "encoding_hash": "encoding",
+    "params_json": "parameters",
+    "weight_processing": "weight processing",
+    "dtype": "dtype",
+    "site": "site",
+    "source": "source",
+}
+
+_QUANTITIES_SQL = """\
+SELECT q.quantity_id, q.measure, q.version, q.scope, q.table_name, q.unit, q.lower_bound, q.upper_bound,
+       q.direction, q.eval_set, q.encoding_hash, q.params_json, q.weight_processing, q.dtype, q.site,
+       q.source, s.licence, s.citation, m.summary
+FROM v_quantity q
+JOIN v_source s ON s.source_id = q.source_id
+JOIN v_measure m ON m.measure = q.measure AND m.version = q.version
+WHERE q.measure IN (SELECT unnest($measures))
+ORDER BY q.quantity_id"""
+
+# state 1 = done, subject kind 0 = run, 1 = checkpoint. The ledger is the one long table here, so it is
+# filtered first and joined by equality only: a condition inside an outer join would make it a nested loop.
+# n_odd counts what may have to be left out: usually nothing, and then nothing needs to be looked for.
+_COVERAGE_SQL = """\
+WITH asked AS (SELECT unnest($run_ids) AS run_id),
+wanted AS (SELECT unnest($quantity_ids) AS quantity_id),
+checkpoints AS (
+  SELECT c.run_id, l.quantity_id, count(*) FILTER (l.state = 1) AS n,
+         count(*) FILTER (l.state <> 1 OR c.integrity <> 'ok' OR c.snapshot <> '') AS n_odd
+  FROM cell l JOIN checkpoint c ON c.id = l.subject_id
+  WHERE l.subject_kind = 1 AND l.quantity_id IN (FROM wanted) AND c.run_id IN (FROM asked)
+  GROUP BY c.run_id, l.quantity_id
+), logs AS (
+  SELECT subject_id AS run_id, quantity_id FROM cell
+  WHERE subject_kind = 0 AND state = 1 AND quantity_id IN (FROM wanted) AND subject_id IN (FROM asked)
+  UNION
+  SELECT run_id, quantity_id FROM log_segment
+  WHERE quantity_id IN (FROM wanted) AND run_id IN (FROM asked)
+)
+FROM checkpoints UNION ALL SELECT run_id, quantity_id, 1, 0 FROM logs"""
+
+
+class Which(TypedDict, total=False):
+    """Which variant of a measure to use, when the archive has several; any field may be left out."""
+
+    source: Annotated[str, Field(description="who measured: pathscope, or an imported set")]
+    eval_set: Annotated[str, Field(description="name of the eval set")]
+    version: Annotated[int, Field(description="version of the measure; default: the newest complete one")]
+    weight_processing: Annotated[str, Field(description="raw, fold_ln or fold_ln_center")]
+    dtype: Annotated[str, Field(description="number type the model ran in")]
+    site: Annotated[str, Field(description="site of the unit, as in v_quantity")]
+    params: Annotated[str, Field(description="parameters of the measure, as JSON")]
+    with_suspect: Annotated[bool, Field(description="also use checkpoints whose integrity is not ok")]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One row of v_quantity with its source's licence: what was measured, completely."""
+
+    quantity_id: int
+    measure: str
+    version: int
+    scope: str
+    table_name: str
+    unit: str
+    lower_bound: float | None
+    upper_bound: float | None
+    direction: str
+    eval_set: str
+    encoding_hash: str
+    params_json: str
+    weight_processing: str
+    dtype: str
+    site: str
+    source: str
+    licence: str
+    citation: str
+    summary: str
+
+    @property
+    def variant(self) -> tuple[str, ...]:
+        """Everything but the version that two comparable numbers share."""
+        return (self.measure, *(str(getattr(self, f)) for f in VARIANT_FIELDS))
+
+    @property
+    def origin(self) -> str:
+        """Where it was measured: "log" for training logs, "checkpoint" for saved states."""
+        return "log" if self.table_name == "fact_log" else "checkpoint"
+
+    @property
+    def bounds(self) -> tuple[float | None, float | None]:
+        """Lowest and highest value the measure can take; None where there is no such limit."""
+        return self.lower_bound, self.upper_bound
+
+    @property
+    def shown_unit(self) -> str:
+        """The unit as words: empty where there is none or it is not known."""
+        return "" if self.unit in ("1", "unknown") else self.unit
+
+    @property
+    def params(self) -> Mapping[str, object]:
+        """Parameters of the measurement."""
+        found: dict[str, object] = json.loads(self.params_json)
+        return found
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The quantity a question is answered from, the runs that have it, and what to say about the choice.
+
+    n_odd: checkpoints of these runs that may have to be left out.
+    """
+
+    quantity: Quantity
+    selected: Selected
+    without: tuple[str, ...]
+    notes: tuple[str, ...]
+    n_odd: int
+
+
+def choose_quantity(
+    archive: Archive,
+    selected: Selected,
+    measures: Sequence[str],
+    which: Which,
+    *,
+    tables: Sequence[str],
+    params: Mapping[str, object] | None = None,
+) -> Choice:
+    """Find the one quantity that answers for all runs that have any of `measures`.
+
+    measures: names in order of preference; the first that is there for every run with any of them is used.
+    tables: fact tables the question can read. params: parameter values the quantity must have (None and ""
+    match a missing one). The newest version that is complete on these runs is used; an older one is noted.
+    Raises UnknownName for a measure the archive lacks, UsageError when the filters match nothing or no run
+    has it, NotComparable naming what differs and how to choose.
+    """
+    candidates = [Quantity(**row) for row in archive.rows(_QUANTITIES_SQL, {"measures": list(measures)})]
+    if not candidates:
+        raise _unknown_measure(archive, measures)
+    readable = [q for q in candidates if q.table_name in tables]
+    if not readable:
+        q = candidates[0]
+        raise UsageError(
+            f"{q.measure} is measured per {q.scope} ({q.table_name}); this question reads {' or '.join(tables)}. "
+            "`pathscope queries` lists the questions."
+        )
+    exactly = _exact_params(which)
+    wanted = [q for q in readable if _wanted(q, which, params or {}, exactly)]
+    if not wanted:
+        raise UsageError(_no_such_variant(readable, which, params or {}))
+    coverage, odd = _coverage(archive, wanted, selected)
+    if not coverage:
+        names = ", ".join(r.run for r in selected.runs[:3]) + (" ..." if len(selected.runs) > 3 else "")
+        raise UsageError(
+            f"none of the {len(selected.runs)} runs asked for ({names}) has {' or '.join(measures)}"
+            f"{_told(which)}; `pathscope status` shows what each run has."
+        )
+    quantity, notes = _choose(wanted, coverage, measures, selected)
+    having = {run for run, found in coverage.items() if any(q in found for q in _ids(wanted))}
+    return Choice(
+        quantity=quantity,
+        selected=selected.only(having),
+        without=tuple(r.run for r in selected.runs if r.run_id not in having),
+        notes=notes,
+        n_odd=odd.get(quantity.quantity_id, 0),
+    )
+
+
+def _choose(
+    wanted: list[Quantity], coverage: dict[int, dict[int, int]], measures: Sequence[str], selected: Selected
+) -> tuple[Quantity, tuple[str, ...]]:
+    by_measure = {m: [q for q in wanted if q.measure == m] for m in measures}
+    for measure in measures:
+        mine = by_measure[measure]
+        if mine and all(set(found) & _ids(mine) for found in coverage.values()):
+            variant, notes = _variant(mine, coverage, selected)
+            quantity, more = _version(variant, coverage, selected)
+            others = [m for m in measures if m != measure and by_measure[m]]
+            also = tuple(f"Answered from {measure}; {m} is in the archive too." for m in others)
+            return quantity, (*also, *notes, *more)
+    having = {m: [r for r, found in coverage.items() if set(found) & _ids(q)] for m, q in by_measure.items()}
+    options = ", ".join(f"{m} ({len(runs)} runs)" for m, runs in having.items() if runs)
+    raise NotComparable(
+        f"no single measure is there for all {len(coverage)} runs: {options}. Ask for one of them by name, "
+        f"or `pathscope ingest STUDY.toml --fill {measures[0]}` measures the rest."
+    )
+
+
+def _variant(
+    quantities: list[Quantity], coverage: dict[int, dict[int, int]], selected: Selected
+) -> tuple[list[Quantity], tuple[str, ...]]:
+    """Versions of the one variant that every run has."""
+    groups: dict[tuple[str, ...], list[Quantity]] = defaultdict(list)
+    for q in quantities:
+        groups[q.variant].append(q)
+    runs_of = {v: [r for r, found in coverage.items() if set(found) & _ids(qs)] for v, qs in groups.items()}
+    groups = {v: qs for v, qs in groups.items() if runs_of[v]}
+    complete = [v for v in groups if len(runs_of[v]) == len(coverage)]
+    here = [v for v in complete if groups[v][0].source == "pathscope"]
+    if len(complete) == 1 or len(here) == 1:
+        best = here[0] if len(here) == 1 else complete[0]
+        others = sorted({groups[v][0].source for v in groups if v != best} - {groups[best][0].source})
+        notes = (
+            (f"Measured by {groups[best][0].source}; {', '.join(others)} has published it too (source=...).",)
+            if others
+            else ()
+        )
+        return groups[best], notes
+    raise NotComparable(_mixed(groups, runs_of, selected))
+
+
+def _mixed(
+    groups: Mapping[tuple[str, ...], list[Quantity]],
+    runs_of: Mapping[tuple[str, ...], list[int]],
+    selected: Selected,
+) -> str:
+    first = next(iter(groups.values()))[0]
+    differing = [f for f in VARIANT_FIELDS if len({getattr(qs[0], f) for qs in groups.values()}) > 1]
+    # an eval set's name says more than its hash, unless two sets share a name
+    if "eval_set" in differing and "encoding_hash" in differing:
+        differing.remove("encoding_hash")
+    # the fewest words: one differing field with a value per variant is enough to choose by
+    told = next(
+        ([f] for f in differing if len({getattr(qs[0], f) for qs in groups.values()}) == len(groups)),
+        differing,
+    )
+    lines = []
+    for variant, qs in list(groups.items())[:6]:
+        values = " ".join(f"{_argument(f)}={getattr(qs[0], f)!r}" for f in told)
+        runs = runs_of[variant]
+        example = selected.by_id[runs[0]].run
+        lines.append(f"  {values}: {len(runs)} runs ({example}{', ...' if len(runs) > 1 else ''})")
+    more = f"\n  and {len(groups) - 6} more" if len(groups) > 6 else ""
+    words = " and ".join(VARIANT_FIELDS[f] for f in told)
+    return (
+        f"{first.measure} of these runs differs in {words}; such numbers are not comparable. Choose one:\n"
+        + "\n".join(lines)
+        + more
+    )
+
+
+def _version(
+    versions: list[Quantity], coverage: dict[int, dict[int, int]], selected: Selected
+) -> tuple[Quantity, tuple[str, ...]]:
+    """The newest version with as many cells as any version has, on every run."""
+    newest_first = sorted(versions, key=lambda q: -q.version)
+    most = {r: max(found.get(q.quantity_id, 0) for q in versions) for r, found in coverage.items()}
+    short: dict[int, list[int]] = {}
+    for q in newest_first:
+        lacking = [r for r, found in coverage.items() if found.get(q.quantity_id, 0) < most[r]]
+        if not lacking:
+            notes = tuple(
+                f"{q.measure} version {v} is newer but not complete on {len(runs)} of {len(coverage)} runs "
+                f"(first: {selected.by_id[runs[0]].run}); `pathscope ingest STUDY.toml --fill {q.measure}` "
+                "completes it."
+                for v, runs in short.items()
+            )
+            return q, notes
+        short[q.version] = lacking
+    measure = versions[0].measure
+    states = "; ".join(
+        f"version {v} is not complete on {len(runs)} runs (first: {selected.by_id[runs[0]].run})"
+        for v, runs in short.items()
+    )
+    raise NotComparable(
+        f"no version of {measure} is complete on all {len(coverage)} runs: {states}. "
+        f"`pathscope ingest STUDY.toml --fill {measure}` completes the newest, or ask for fewer runs."
+    )
+
+
+def _coverage(
+    archive: Archive, wanted: list[Quantity], selected: Selected
+) -> tuple[dict[int, dict[int, int]], dict[int, int]]:
+    """Finished cells by run_id and quantity_id, and the number of odd ones by quantity_id."""
+    found: dict[int, dict[int, int]] = defaultdict(dict)
+    odd: dict[int, int] = defaultdict(int)
+    table = archive.query(_COVERAGE_SQL, {"quantity_ids": sorted(_ids(wanted)), "run_ids": selected.ids})
+    for run, quantity, n, n_odd in zip(*(c.to_pylist() for c in table.columns), strict=True):
+        odd[quantity] += n_odd
+        if n:
+            found[run][quantity] = n
+    return dict(sorted(found.items())), odd
+
+
+def _ids(quantities: Iterable[Quantity]) -> set[int]:
+    return {q.quantity_id for q in quantities}
+
+
+def _argument(field: str) -> str:
+    return {"params_json": "params"}.get(field, field)
+
+
+def _exact_params(which: Which) -> object:
+    """The parameters asked for as JSON; None when they were not."""
+    try:
+        return json.loads(which["params"]) if "params" in which else None
+    except json.JSONDecodeError as error:
+        raise UsageError(
+            f"params={which['params']!r} is not JSON ({error}); write params='{{\"k\": 3}}'."
+        ) from None
+
+
+def _wanted(quantity: Quantity, which: Which, params: Mapping[str, object], exactly: object) -> bool:
+    for field in ("source", "eval_set", "version", "weight_processing", "dtype", "site"):
+        if field in which and getattr(quantity, field) != which[field]:
+            return False
+    if exactly is not None and exactly != quantity.params:
+        return False
+    return all(_blank(quantity.params.get(name)) == _blank(value) for name, value in params.items())
+
+
+def _blank(value: object) -> object:
+    return None if value == "" else value
+
+
+def _told(which: Which, params: Mapping[str, object] | None = None) -> str:
+    asked = {k: v for k, v in {**which, **(params or {})}.items() if k != "with_suspect"}
+    return " with " + ", ".join(f"{k}={v!r}" for k, v in asked.items()) if asked else ""
+
+
+def _no_such_variant(readable: list[Quantity], which: Which, params: Mapping[str, object]) -> str:
+    """What was asked for, and what there is instead, field by field."""
+    offers = []
+    left = readable
+    for field in ("source", "eval_set", "version", "weight_processing", "dtype", "site"):
+        if field in which:
+            fitting = [q for q in left if getattr(q, field) == which[field]]
+            if fitting:
+                left = fitting
+            else:
+                offers.append(f"{field}: {_some({str(getattr(q, field)) for q in left})}")
+    if not offers:
+        offers.append(f"params: {_some({q.params_json for q in left})}")
+    return f"no {readable[0].measure}{_told(which, params)}; the archive has {'; '.join(offers)}."
+
+
+def _some(values: set[str]) -> str:
+    shown = sorted(values)
+    return ", ".join(shown[:8]) + (f" and {len(shown) - 8} more" if len(shown) > 8 else "")
+
+
+def _unknown_measure(archive: Archive, measures: Sequence[str]) -> UsageError:
+    known = [row["measure"] for row in archive.rows("SELECT DISTINCT measure FROM v_quantity")]
+    return UnknownName.of("measure", measures[0], known, listing="`pathscope measures`")

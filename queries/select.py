@@ -1,0 +1,218 @@
+"""Which runs a question is about: by name, pattern, family, condition, tag or source."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import Annotated, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from archive.errors import NotComparable, UnknownName, UsageError
+from archive.store import Archive
+
+PREFIXES = ("family", "condition", "tag", "source")
+
+_RUNS_SQL = """\
+SELECT r.run_id, r.run, r.family, r.source, r.condition, r.init_seed, r.data_order_seed, r.split_seed,
+       r.init_hash, r.tags, r.excluded, r.exclusion_reason, r.excluded_by, n.names
+FROM v_run r
+JOIN (SELECT run_id, list(DISTINCT name) AS names FROM v_run_name GROUP BY run_id) n ON n.run_id = r.run_id
+ORDER BY r.run_id"""
+
+
+class RunSelection(BaseModel):
+    """Runs to ask about. Fields narrow one another; within a field any value may match (tags: all must).
+
+    names: run names, aliases of any source, or shell patterns (`*`, `?`, `[ab]`); empty = every run.
+    with_excluded: also use runs that somebody excluded; otherwise answers leave them out and say so.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    names: tuple[str, ...] = ()
+    families: tuple[str, ...] = ()
+    conditions: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    with_excluded: bool = False
+
+    @classmethod
+    def of(cls, runs: "RunSelection | str | Iterable[str]") -> Self:
+        """From what people type: names, patterns, or `family:X`, `condition:X`, `tag:X`, `source:X`.
+
+        `excluded:too` includes excluded runs. A name with a colon in it is taken as a name unless the colon
+        follows one of these words. Raises UsageError for an empty list, which is more likely a slip than "all".
+        """
+        if isinstance(runs, RunSelection):
+            return cls(**runs.model_dump())
+        found: dict[str, list[str]] = {"name": [], **{p: [] for p in PREFIXES}}
+        with_excluded = False
+        terms = [runs] if isinstance(runs, str) else list(runs)
+        if not terms:
+            raise UsageError("no run asked for: '*' means all of them.")
+        for term in terms:
+            prefix, colon, rest = term.partition(":")
+            if term == "excluded:too":
+                with_excluded = True
+            elif colon and prefix in PREFIXES:
+                found[prefix].append(rest)
+            elif term != "*":
+                found["name"].append(term)
+        return cls(
+            names=tuple(found["name"]),
+            families=tuple(found["family"]),
+            conditions=tuple(found["condition"]),
+            tags=tuple(found["tag"]),
+            sources=tuple(found["source"]),
+            with_excluded=with_excluded,
+        )
+
+    def terms(self) -> list[str]:
+        """The selection as the list of strings that `of` reads."""
+        parts = [
+            *self.names,
+            *(f"family:{v}" for v in self.families),
+            *(f"condition:{v}" for v in self.conditions),
+            *(f"tag:{v}" for v in self.tags),
+            *(f"source:{v}" for v in self.sources),
+            *(["excluded:too"] if self.with_excluded else []),
+        ]
+        return parts or ["*"]
+
+
+ALL_RUNS = RunSelection()
+
+Runs = Annotated[
+    RunSelection | str | Sequence[str],
+    BeforeValidator(RunSelection.of),
+    Field(description="run names, aliases or patterns; or family:X, condition:X, tag:X, source:X"),
+]
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One run of the archive as queries need it."""
+
+    run_id: int
+    run: str
+    family: str
+    source: str
+    condition: str
+    init_seed: int | None
+    data_order_seed: int | None
+    split_seed: int | None
+    init_hash: str
+    tags: tuple[str, ...]
+    excluded: bool
+    exclusion_reason: str | None
+    excluded_by: str | None
+    names: tuple[str, ...]
+
+    @property
+    def seeds(self) -> str:
+        """The seeds that are known, such as `init 3, split 0`."""
+        known = (("init", self.init_seed), ("order", self.data_order_seed), ("split", self.split_seed))
+        return ", ".join(f"{name} {value}" for name, value in known if value is not None)
+
+
+@dataclass(frozen=True)
+class Selected:
+    """Runs to use, and the excluded ones that matched but are left out."""
+
+    runs: tuple[RunRow, ...]
+    excluded: tuple[RunRow, ...]
+
+    @property
+    def ids(self) -> list[int]:
+        """run_id of every run to use."""
+        return [r.run_id for r in self.runs]
+
+    @cached_property
+    def by_id(self) -> Mapping[int, RunRow]:
+        """Runs to use by run_id."""
+        return {r.run_id: r for r in self.runs}
+
+    @cached_property
+    def groups(self) -> Mapping[int, str]:
+        """run_id -> name of what the run is a repeat of: its condition, with the family where that is needed.
+
+        A run without a condition stands alone: nothing says that it repeats another.
+        """
+        n_families = Counter(condition for _, condition in {(r.family, r.condition) for r in self.runs})
+
+        def name(run: RunRow) -> str:
+            if not run.condition:
+                return run.run
+            return f"{run.family}: {run.condition}" if n_families[run.condition] > 1 else run.condition
+
+        return {run.run_id: name(run) for run in self.runs}
+
+    def only(self, run_ids: Iterable[int]) -> "Selected":
+        """The same with fewer runs to use."""
+        keep = set(run_ids)
+        return Selected(tuple(r for r in self.runs if r.run_id in keep), self.excluded)
+
+
+def select_runs(archive: Archive, runs: RunSelection | str | Iterable[str]) -> Selected:
+    """Find the runs asked for, in the archive's order.
+
+    Raises UnknownName with the nearest names for a name, pattern, family, condition, tag or source that
+    matches nothing, UsageError when the fields together match nothing, NotComparable when every match is
+    excluded.
+    """
+    wanted = RunSelection.of(runs)
+    known = [
+        RunRow(**{**row, "tags": tuple(row["tags"]), "names": tuple(row["names"])})
+        for row in archive.rows(_RUNS_SQL)
+    ]
+    _refuse_unknown(wanted, known)
+    found = [r for r in known if _matches(wanted, r)]
+    if not found:
+        raise UsageError(
+            f"no run in {archive.layout.database} matches {' and '.join(wanted.terms())} together; "
+            "`pathscope sql 'SELECT run, family, condition, source, tags FROM v_run'` shows what there is."
+        )
+    used = tuple(r for r in found if wanted.with_excluded or not r.excluded)
+    excluded = () if wanted.with_excluded else tuple(r for r in found if r.excluded)
+    if not used:
+        first = excluded[0]
+        raise NotComparable(
+            f"all {len(excluded)} runs asked for are excluded ({first.run}: {first.exclusion_reason}, by "
+            f"{first.excluded_by}); add 'excluded:too' to the runs to use them all the same."
+        )
+    return Selected(used, excluded)
+
+
+def _refuse_unknown(wanted: RunSelection, known: list[RunRow]) -> None:
+    names = {name for r in known for name in r.names}
+    for term in wanted.names:
+        if term not in names and not any(fnmatchcase(name, term) for name in names):
+            raise UnknownName.of("run", term, names, listing="`pathscope sql 'SELECT run FROM v_run'`")
+    fields = {
+        "family": (wanted.families, {r.family for r in known}),
+        "condition": (wanted.conditions, {r.condition for r in known}),
+        "tag": (wanted.tags, {tag for r in known for tag in r.tags}),
+        "source": (wanted.sources, {r.source for r in known}),
+    }
+    for field, (terms, values) in fields.items():
+        for term in terms:
+            if not any(_fits(term, value) for value in values):
+                column = "unnest(tags)" if field == "tag" else field
+                listing = f"`pathscope sql 'SELECT DISTINCT {column} FROM v_run'`"
+                raise UnknownName.of(field, term, values, listing=listing)
+
+
+def _fits(term: str, value: str) -> bool:
+    return term == value or fnmatchcase(value, term)
+
+
+def _matches(wanted: RunSelection, run: RunRow) -> bool:
+    return (
+        (not wanted.names or any(_fits(term, name) for term in wanted.names for name in run.names))
+        and (not wanted.families or any(_fits(term, run.family) for term in wanted.families))
+        and (not wanted.conditions or any(_fits(term, run.condition) for term in wanted.conditions))
+        and all(any(_fits(term, tag) for tag in run.tags) for term in wanted.tags)
+        and (not wanted.sources or any(_fits(term, run.source) for term in wanted.sources))
+    )

@@ -1,0 +1,1 @@
+"""Pure NumPy and SciPy: arrays in, numbers with intervals out. Knows no archive and no measure."""

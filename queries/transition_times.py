@@ -1,0 +1,331 @@
+"""When each run reaches a level, and how far apart the seeds are."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal, Unpack
+
+import numpy as np
+import plotly.graph_objects as go
+import pyarrow as pa
+from pydantic import Field
+
+from archive.errors import UsageError
+from archive.store import Archive
+from queries.curves import Axis, Curves, Origin, read_curves
+from queries.quantities import Quantity, Which
+from queries.registry import query
+from queries.render import interval, number
+from queries.results import Answer, Provenance, Verdict
+from queries.select import ALL_RUNS, Runs, select_runs
+from queries.stats.few_runs import detectable_difference, share_interval
+from queries.stats.intervals import Bracket, Direction, Rule, crossing, n_crossings
+from queries.stats.lognormal import fit_lognormal
+from queries.stats.turnbull import arrival, median_interval
+
+LOGNORMAL = "log-normal times known to brackets"
+SIGN_TEST = "sign test on brackets"
+
+_GROUP_SCHEMA = pa.schema(
+    [
+        ("group", pa.string()),
+        ("n_runs", pa.int64()),
+        ("n_reached", pa.int64()),
+        ("n_never", pa.int64()),
+        ("n_before", pa.int64()),
+        ("share_low", pa.float64()),
+        ("share_high", pa.float64()),
+        ("median", pa.float64()),
+        ("median_low", pa.float64()),
+        ("median_high", pa.float64()),
+        ("median_method", pa.string()),
+        ("sd_octaves", pa.float64()),
+        ("sd_low", pa.float64()),
+        ("sd_high", pa.float64()),
+        ("mde_octaves", pa.float64()),
+        ("verdict", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class TransitionTimes(Answer):
+    """When a scalar reaches a level.
+
+    table: run, group, seeds, kind (observed, never = right-censored, before = left-censored), after (last
+    point before it), reached (first point at which it is there), value at that point, last point, number of
+    crossings, bracket_octaves = log2(reached / after).
+    summary: per group the share of runs that reached it (exact interval); the median time, by a log-normal
+    fit to the brackets where every run got there, else free of assumptions (Turnbull's estimate, sign-test
+    interval); the sd between runs in octaves by the fit; and the smallest difference in octaves that another
+    group of as many runs would have to show to be found.
+    """
+
+    label: str
+    level: float
+    axis: Axis
+
+    def overview(self) -> pa.Table:
+        """The summary with each interval beside its estimate."""
+        rows = self.summary.to_pylist() if self.summary is not None else []
+        return pa.Table.from_pylist(
+            [
+                {
+                    "group": r["group"],
+                    "reached": f"{r['n_reached']} of {r['n_runs']}",
+                    "chance to": interval(r["share_low"], r["share_high"], 2),
+                    f"median {self.unit}": number(r["median"], 3),
+                    f"{self.ci_level:.0%} interval": interval(r["median_low"], r["median_high"], 3),
+                    "sd between runs, octaves": "–"
+                    if r["sd_octaves"] is None
+                    else number(r["sd_octaves"], 2),
+                    "its interval": "" if r["sd_low"] is None else interval(r["sd_low"], r["sd_high"], 2),
+                    "detectable, octaves": number(r["mde_octaves"], 2),
+                }
+                for r in rows
+            ]
+        )
+
+    def plot(self, *, x_scale: Literal["log", "linear"] = "log") -> go.Figure:
+        """A bracket per run, by group, with the group's median; runs that never got there end in an arrow."""
+        from queries.plots import brackets
+
+        return brackets(self, x_scale=x_scale)
+
+
+@query(title="When does each run get there, and how much do seeds differ?")
+def transition_times(
+    archive: Archive,
+    *,
+    runs: Runs = ALL_RUNS,
+    measure: Annotated[str, Field(description="any scalar: accuracy, loss, log.accuracy, ...")] = "accuracy",
+    part: Annotated[
+        str, Field(description="split, tensor or class; auto = test, else the only one")
+    ] = "auto",
+    level: Annotated[float, Field(description="the value that counts as there")] = 0.95,
+    rule: Annotated[
+        Rule, Field(description="first: the first point there; stays: there and at every later point")
+    ] = "first",
+    direction: Annotated[
+        Literal["auto", "up", "down"],
+        Field(description="auto: up where higher is better, down where lower is"),
+    ] = "auto",
+    axis: Annotated[Axis, Field(description="time axis")] = "step",
+    origin: Annotated[
+        Origin, Field(description="auto prefers what was measured at checkpoints to the training log")
+    ] = "auto",
+    confidence: Annotated[float, Field(gt=0, lt=1, description="level of the intervals")] = 0.95,
+    **which: Unpack[Which],
+) -> TransitionTimes:
+    """First point at which a scalar reaches a level, per run, and the spread between runs of one condition.
+
+    A time is known only to lie between two measurements: (after, reached]. Runs that never get there are
+    right-censored at their last measurement, never dropped. Levels are absolute: a share of the final value
+    would use the future.
+    """
+    curves = read_curves(archive, select_runs(archive, runs), measure, part, which, origin=origin, axis=axis)
+    way = _direction(curves.choice.quantity, direction)
+    found = {
+        run: (
+            crossing(times, values, level, direction=way, rule=rule),
+            n_crossings(values, level, way),
+            times[-1],
+        )
+        for run, times, values in curves.runs(axis)
+    }
+    table = _table(curves, found, axis)
+    summary = _summary(curves, {run: b for run, (b, _, _) in found.items()}, confidence)
+    only = summary.to_pylist()[0] if summary.num_rows == 1 else None
+    provenance = Provenance.of(archive, [curves.choice], curves.left_out)
+    sign = "≥" if way == "up" else "≤"
+    unit = "steps" if axis == "step" else "tokens"
+    label = f"{curves.label} {sign} {number(level)}" + (" from then on" if rule == "stays" else "")
+    verdicts = summary.column("verdict").to_pylist()
+    return TransitionTimes(
+        sentence=_sentence(label, summary, confidence, unit),
+        table=table,
+        summary=summary,
+        label=label,
+        level=level,
+        axis=axis,
+        n_runs=len(found),
+        unit=unit,
+        estimate=only["median"] if only and only["median"] is not None else math.nan,
+        ci_low=only["median_low"] if only else math.nan,
+        ci_high=only["median_high"] if only else math.nan,
+        ci_level=confidence,
+        ci_method=f"median, {only['median_method']}" if only else "",
+        verdict=_verdict(verdicts),
+        limits=(*provenance.limits, *curves.limits, *_limits(table, summary, rule, way)),
+        provenance=provenance,
+        sql=curves.sql,
+    )
+
+
+def _direction(quantity: Quantity, asked: Literal["auto", "up", "down"]) -> Direction:
+    if asked != "auto":
+        return asked
+    known: Mapping[str, Direction] = {"higher is better": "up", "lower is better": "down"}
+    if quantity.direction not in known:
+        raise UsageError(
+            f"{quantity.measure} is better neither high nor low: say direction='up' or direction='down'."
+        )
+    return known[quantity.direction]
+
+
+def _table(curves: Curves, found: Mapping[int, tuple[Bracket, int, float]], axis: Axis) -> pa.Table:
+    by_id, groups = curves.selected.by_id, curves.group_of
+    time = pa.int64() if axis == "step" else pa.float64()
+    rows = [
+        {
+            "run": by_id[run].run,
+            "group": groups[run],
+            "seeds": by_id[run].seeds,
+            "kind": b.kind,
+            "after": _finite(b.low),
+            "reached": _finite(b.high) if b.kind != "no data" else None,
+            "value": _finite(b.level_at_high),
+            "last": float(last),
+            "n_points": b.n_points,
+            "n_crossings": n,
+            "bracket_octaves": _finite(b.octaves),
+        }
+        for run, (b, n, last) in found.items()
+    ]
+    kinds: dict[str, pa.DataType] = {
+        **dict.fromkeys(("run", "group", "seeds", "kind"), pa.string()),
+        **dict.fromkeys(("after", "reached"), time),
+        "value": pa.float64(),
+        "last": time,
+        **dict.fromkeys(("n_points", "n_crossings"), pa.int64()),
+        "bracket_octaves": pa.float64(),
+    }
+    # steps are whole numbers that went through float64 unharmed
+    columns = {name: [row[name] for row in rows] for name in kinds}
+    return pa.table({name: pa.array(values).cast(kinds[name]) for name, values in columns.items()})
+
+
+def _summary(curves: Curves, brackets: Mapping[int, Bracket], level: float) -> pa.Table:
+    by_group: dict[str, list[Bracket]] = {}
+    for run, group in curves.group_of.items():
+        by_group.setdefault(group, []).append(brackets[run])
+    rows = [
+        {"group": group, **_group([b for b in mine if b.kind != "no data"], level)}
+        for group, mine in by_group.items()
+    ]
+    return pa.Table.from_pylist(rows, schema=_GROUP_SCHEMA)
+
+
+def _group(known: list[Bracket], level: float) -> dict[str, object]:
+    n, never = len(known), sum(b.kind == "never" for b in known)
+    low, high = np.array([b.low for b in known]), np.array([b.high for b in known])
+    share = share_interval(n - never, n, level)
+    # a time at or before a first point of 0 has no logarithm: no fit can use it
+    fit = fit_lognormal(low, high, level) if n and (high > 0).all() else None
+    if fit and not never:
+        method, median = LOGNORMAL, fit.median
+    else:
+        # runs that were never seen to arrive may be late or may never do so: no model decides that here
+        method, sign = SIGN_TEST, median_interval(low, high, level)
+        reached = arrival(low, high).quantile(0.5)[1] if n else math.inf
+        median = (reached if math.isfinite(reached) else math.nan, *sign)
+    bounded = math.isfinite(median[0]) and math.isfinite(median[2])
+    return {
+        "n_runs": n,
+        "n_reached": n - never,
+        "n_never": never,
+        "n_before": sum(b.kind == "before" for b in known),
+        "share_low": share[0],
+        "share_high": share[1],
+        "median": _finite(median[0]),
+        "median_low": median[1],
+        "median_high": median[2],
+        "median_method": method,
+        "sd_octaves": fit.sigma if fit else None,
+        "sd_low": fit.sigma_low if fit else None,
+        "sd_high": fit.sigma_high if fit else None,
+        "mde_octaves": detectable_difference(n, n) * fit.sigma if fit and fit.sigma > 0 else None,
+        "verdict": None if bounded else "unresolved",
+    }
+
+
+def _verdict(verdicts: list[str | None]) -> Verdict | None:
+    """Unresolved when no group supports a median; None where at least one estimate stands."""
+    return "unresolved" if verdicts and all(v == "unresolved" for v in verdicts) else None
+
+
+def _sentence(label: str, summary: pa.Table, level: float, unit: str) -> str:
+    rows = summary.to_pylist()
+    reached, n = sum(r["n_reached"] for r in rows), sum(r["n_runs"] for r in rows)
+    start = f"{label}: reached by {reached} of {n} runs"
+    if len(rows) != 1:
+        mixed = sum(0 < r["n_reached"] < r["n_runs"] for r in rows)
+        whole = sum(r["n_reached"] == r["n_runs"] for r in rows)
+        return f"{start}; by every run in {whole} of {len(rows)} groups, by some seeds but not others in {mixed}."
+    row = rows[0]
+    if row["median"] is None:
+        return f"{start}; fewer than half ever got there, so there is no median time."
+    middle = f"at a median of {number(row['median'], 3)} {unit}, {level:.0%} interval "
+    middle += interval(row["median_low"], row["median_high"], 3)
+    if row["n_runs"] == 1:
+        return f"{start}, at {number(row['median'], 3)} {unit}."
+    if row["sd_octaves"] is None:
+        return f"{start}, {middle}; too few to say how far apart runs are."
+    return f"{start}, {middle}; {_spread(row)} between runs."
+
+
+def _spread(row: Mapping[str, float]) -> str:
+    """The spread between runs in octaves, or how large it may be where it cannot be told from none."""
+    if row["sd_low"] == 0:
+        return f"a spread of at most {number(row['sd_high'], 2)} octaves"
+    return f"a spread (sd) of {number(row['sd_octaves'], 2)} {interval(row['sd_low'], row['sd_high'], 2)} octaves"
+
+
+def _limits(table: pa.Table, summary: pa.Table, rule: Rule, way: Direction) -> list[str]:
+    lines, rows, groups = [], table.to_pylist(), summary.to_pylist()
+    spacing = [r["bracket_octaves"] for r in rows if r["bracket_octaves"] is not None]
+    if spacing:
+        lines.append(
+            f"Times are brackets: the median one is {number(float(np.median(spacing)), 2)} octaves wide, so nothing "
+            "finer than that is known of a single run."
+        )
+    if any(r["kind"] == "observed" and r["after"] == 0 for r in rows):
+        n = sum(r["kind"] == "observed" and r["after"] == 0 for r in rows)
+        lines.append(f"{n} run(s) were there at the first point after step 0: their time has no lower bound.")
+    before = sum(r["kind"] == "before" for r in rows)
+    if before:
+        lines.append(
+            f"{before} run(s) were there at their first point: their time is only known to be earlier."
+        )
+    never = [r for r in rows if r["kind"] == "never"]
+    if never:
+        lines.append(
+            f"{len(never)} run(s) never got there by their last point (first: {never[0]['run']}, "
+            f"{number(never[0]['last'])}): they may later, or not."
+        )
+    again = [r for r in rows if r["n_crossings"] > 1]
+    if again and rule == "first":
+        lines.append(
+            f"{len(again)} run(s) cross the level more than once (first: {again[0]['run']}, "
+            f"{again[0]['n_crossings']} times): rule='stays' gives the time after which they stay."
+        )
+    if rule == "stays":
+        lines.append("A run counts as staying when it does so up to its last point, however near that is.")
+    if any(g["median_method"] == LOGNORMAL and g["n_runs"] <= 10 for g in groups):
+        lines.append(
+            "Intervals of medians assume log-normal times where every run got there; without that assumption 5 runs "
+            "give no 95 % interval of a median at all."
+        )
+    if any(g["n_never"] and g["n_reached"] for g in groups):
+        lines.append(
+            "Where some runs never got there, the median and its interval are free of assumptions (sign test), but the "
+            "spread assumes that those runs are late rather than lost."
+        )
+    alone = sum(g["n_runs"] == 1 for g in groups)
+    if alone:
+        lines.append(f"{alone} group(s) have a single run: nothing is known of spread there.")
+    return lines
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,91 @@
+"""Published Pythia names: one run per trajectory, and nothing said that its publication does not say."""
+
+import pytest
+
+from ingest.importers.pythia_runs import pythia_run
+
+
+@pytest.mark.parametrize(
+    ("published", "name", "condition"),
+    [
+        ("EleutherAI/pythia-70m", "pythia-70m", "pythia-70m"),
+        ("EleutherAI/pythia-v1.1-70m", "pythia-70m", "pythia-70m"),
+        ("EleutherAI/pythia-v1.1-1.4b-deduped", "pythia-1.4b-deduped", "pythia-1.4b-deduped"),
+        ("EleutherAI/pythia-14m-seed9", "pythia-14m-seed9", "pythia-14m"),
+        ("EleutherAI/pythia-160m-data-seed2", "pythia-160m-data-seed2", "pythia-160m"),
+        ("EleutherAI/pythia-160m-weight-seed3", "pythia-160m-weight-seed3", "pythia-160m"),
+        ("EleutherAI/pythia-160m-v0", "pythia-160m-v0", "pythia-160m-v0"),
+        ("EleutherAI/pythia-v1.1-160m-0.5MtokBS", "pythia-160m-0.5MtokBS", "pythia-160m-0.5MtokBS"),
+        ("EleutherAI/pythia-v1.1-1b-bf16", "pythia-1b-bf16", "pythia-1b-bf16"),
+    ],
+)
+def test_names_and_conditions(published: str, name: str, condition: str) -> None:
+    run = pythia_run(published, source="s")
+
+    assert run is not None
+    assert (run.name, run.condition) == (name, condition)
+    assert published in run.aliases
+
+
+@pytest.mark.parametrize("published", ["facebook/opt-125m", "pythia", "EleutherAI/pythia-99m", "gpt2"])
+def test_other_models_are_not_claimed(published: str) -> None:
+    assert pythia_run(published, source="s") is None
+
+
+@pytest.mark.parametrize(
+    ("published", "init", "order"),
+    [
+        ("pythia-14m-seed9", 9, 9),
+        ("pythia-160m", 1234, 1234),
+        ("pythia-160m-data-seed2", None, 2),
+        ("pythia-160m-weight-seed3", 3, None),
+        ("pythia-160m-deduped", None, None),
+        ("pythia-2.8b", None, None),
+        ("pythia-160m-0.5MtokBS", None, None),
+        ("intervention-pythia-v1.1-70m-deduped", None, None),
+    ],
+)
+def test_seeds_are_those_the_publications_state(published: str, init: int | None, order: int | None) -> None:
+    run = pythia_run(published, source="s")
+
+    assert run is not None
+    assert (run.init_seed, run.data_order_seed, run.split_seed) == (init, order, None)
+
+
+@pytest.mark.parametrize(
+    ("published", "tokens", "final"),
+    [
+        ("pythia-70m", 2_097_152, 143_000),
+        ("pythia-160m-0.5MtokBS", 524_288, 572_000),
+        ("pythia-1.4b-1MtokBS", 1_048_576, 286_000),
+        ("pythia-1.4b-4MtokBS", 4_194_304, 71_500),
+    ],
+)
+def test_every_batch_size_sees_the_same_tokens(published: str, tokens: int, final: int) -> None:
+    run = pythia_run(published, source="s")
+
+    assert run is not None
+    assert (run.tokens_per_step, run.final_step) == (tokens, final)
+    assert run.tokens_per_step * run.final_step == 299_892_736_000
+
+
+def test_interventions_are_runs_with_a_parent() -> None:
+    short = pythia_run("EleutherAI/intervention-pythia-v1.1-1.4b-deduped", source="s")
+    long = pythia_run("EleutherAI/intervention-pythia-v1.1-1.4b-deduped-long", source="s")
+    today = pythia_run("EleutherAI/pythia-intervention-1.4b-deduped", source="s")
+
+    assert short is not None
+    assert long is not None
+    assert today is not None
+    assert short.name == today.name == "pythia-intervention-1.4b-deduped"
+    assert long.name == "pythia-intervention-1.4b-deduped-long"
+    assert {run.parent_run for run in (short, long, today)} == {"pythia-1.4b-deduped"}
+    assert short.intervention is not None
+    assert short.intervention != long.intervention
+
+
+def test_the_shape_is_the_published_one() -> None:
+    run = pythia_run("pythia-160m-seed1", source="s")
+
+    assert run is not None
+    assert (run.n_layers, run.n_heads, run.d_model, run.d_mlp) == (12, 12, 768, 3072)

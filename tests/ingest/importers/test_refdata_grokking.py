@@ -1,0 +1,364 @@
+"""The published grokking runs, imported and measured, against values computed elsewhere from the same files.
+
+Expected numbers: open-facts.json (curves) and an independent analysis of the weights, whose tolerances they
+are given with: 2e-4 absolute on scores, 1e-3 relative on losses and norms.
+"""
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from archive.store import Archive
+from ingest.addition_grid import AdditionGrid
+from ingest.evaluation import WholeEvaluation
+from ingest.fourier import clustered
+from ingest.importers.importing import import_results
+from ingest.importers.published_models import load_model, shuffled_split
+from ingest.importers.repeated_windows import RepeatedWindows
+from ingest.importers.report import ImportReport
+from ingest.measure import MEASURES
+from ingest.measures.loss import negative_log_likelihood
+from ingest.models.loaded import LoadedModel
+from ingest.task import TRAIN
+from ingest.tasks.modular_addition import ModularAddition
+from ingest.trig_losses import excluded_losses, logits_explained, restricted_losses
+from tests.torture.invariants import broken
+
+pytestmark = [pytest.mark.refdata, pytest.mark.slow]
+
+ADDITION = "grokking/wd_10-1_mod_addition_loss_curve"
+INDUCTION = "grokking/induction_head_infinite"
+KEYS = (6, 23, 37, 39, 41)
+SCORE, LOSS = {"abs": 2e-4}, {"rel": 1e-3}
+
+
+@pytest.fixture(scope="module")
+def imported(refdata: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Archive, ImportReport]:
+    path = tmp_path_factory.mktemp("grokking") / "x.duckdb"
+    report = import_results(path, refdata / "grokking", format_name="grokking-runs")
+    return Archive(path), report
+
+
+@pytest.fixture(scope="module")
+def archive(imported: tuple[Archive, ImportReport]) -> Archive:
+    return imported[0]
+
+
+def loaded(refdata: Path, name: str) -> LoadedModel:
+    path = refdata / "grokking" / "saved_runs" / f"{name}.pth"
+    record = torch.load(path, map_location="cpu", weights_only=True)
+    return load_model(name, 0, record["model"], {})
+
+
+# --- curves ------------------------------------------------------------------------------------------------
+
+
+def facts_of(values: list[float]) -> dict[str, Any]:
+    array = np.array(values)
+    first_below = {
+        level: next((i for i, value in enumerate(values) if value < float(level)), None)
+        for level in ("1", "0.1", "0.01", "0.001")
+    }
+    return {
+        "n": len(values),
+        "first": values[0],
+        "last": values[-1],
+        "min": array.min(),
+        "min_index": int(array.argmin()),
+        "max": array.max(),
+        "max_index": int(array.argmax()),
+        "first_index_lt": first_below,
+    }
+
+
+def test_every_curve_is_the_published_one(archive: Archive, refdata: Path) -> None:
+    expected = json.loads((refdata / "open-facts.json").read_text())["grokking_open"]
+    rows = archive.rows(
+        "SELECT run, part, step, value FROM v_log WHERE source = 'grokking' ORDER BY run, part, step"
+    )
+    found: dict[str, list[float]] = {}
+    steps: dict[str, list[int]] = {}
+    for row in rows:
+        name = row["run"].removeprefix("grokking/").replace("frac_train=", "")
+        if name.startswith("mod_addition_frac_train_sweep/"):
+            name = f"{name}/{row['part']}"
+        elif name != "5_digit_addition_infinite_train":
+            name = f"{name}/{row['part']}_losses"
+        found.setdefault(name, []).append(row["value"])
+        steps.setdefault(name, []).append(row["step"])
+
+    assert set(found) == set(expected)
+    for name, facts in expected.items():
+        mine = facts_of(found[name])
+        assert mine == {key: facts[key] for key in mine}, name
+        assert sum(found[name]) == pytest.approx(facts["sum"], rel=1e-12)
+        every = 10 if name == "wd_10-1_mod_addition_loss_curve/test_losses" else 1
+        assert steps[name] == list(range(0, every * facts["n"], every)), name
+
+
+def test_everything_goes_in_and_says_what_was_inferred(imported: tuple[Archive, ImportReport]) -> None:
+    archive, report = imported
+
+    assert (report.n_files, report.exit_code, report.problems) == (5, 0, [])
+    assert report.notes == {
+        "test_losses are taken to be every 10 epochs, from the lengths of the lists": 1,
+        "config says weight_decay 1, the optimizer's state 0.1: the optimizer's is what was used": 1,
+    }
+    assert archive.rows("SELECT DISTINCT source FROM v_log") == [{"source": "grokking"}]
+    assert archive.rows("SELECT DISTINCT source FROM v_scalar") == [{"source": "pathscope"}]
+    # test loss below 0.01 at index 9873, which is epoch 98730
+    first = archive.value(
+        "SELECT min(step) FROM v_log WHERE run = $run AND part = 'test' AND value < 0.01", {"run": ADDITION}
+    )
+    assert first == 98730
+    assert broken(archive) == []
+
+
+def test_runs_carry_their_settings(archive: Archive) -> None:
+    [row] = archive.rows(
+        """SELECT split_seed, init_seed, n_layers, n_heads, d_model, d_mlp, final_step,
+                  config_json->>'$.optimizer.weight_decay' AS used, config_json->>'$.config.weight_decay' AS said
+           FROM run WHERE name = $run""",
+        {"run": ADDITION},
+    )
+    assert row == {
+        "split_seed": 1,
+        "init_seed": None,
+        "n_layers": 1,
+        "n_heads": 4,
+        "d_model": 128,
+        "d_mlp": 512,
+        "final_step": 107791,
+        "used": "0.1",
+        "said": "1",
+    }
+    assert archive.rows(
+        "SELECT n_params, init_seed, data_order_seed, n_layers, d_mlp FROM run WHERE name = $run",
+        {"run": INDUCTION},
+    ) == [{"n_params": 34800, "init_seed": 1, "data_order_seed": 1, "n_layers": 2, "d_mlp": 0}]
+
+
+# --- modular addition --------------------------------------------------------------------------------------
+
+
+def scalars(archive: Archive, run: str, measure: str, **params: str) -> dict[str, float]:
+    rows = archive.rows(
+        "SELECT part, value, params_json FROM v_scalar WHERE run = $run AND measure = $measure",
+        {"run": run, "measure": measure},
+    )
+    chosen = [r for r in rows if params.items() <= json.loads(r["params_json"]).items()]
+    assert len({r["params_json"] for r in chosen}) == 1
+    return {r["part"]: r["value"] for r in chosen}
+
+
+def vectors(archive: Archive, run: str, measure: str) -> dict[str, list[float]]:
+    rows = archive.rows(
+        'SELECT part, "values" FROM v_vector WHERE run = $run AND measure = $measure',
+        {"run": run, "measure": measure},
+    )
+    return {r["part"]: r["values"] for r in rows}
+
+
+def test_accuracy_and_losses_confirm_forward_pass_and_split(archive: Archive) -> None:
+    assert scalars(archive, ADDITION, "accuracy") == {"train": 1.0, "test": 1.0}
+    counts = archive.rows(
+        "SELECT part, n_items FROM v_scalar WHERE run = $run AND measure = 'accuracy' ORDER BY part",
+        {"run": ADDITION},
+    )
+    assert [r["n_items"] for r in counts] == [8939, 3830]
+    found = scalars(archive, ADDITION, "loss")
+    assert found["train"] == pytest.approx(9.2024e-09, **LOSS)
+    assert found["test"] == pytest.approx(4.98838e-07, **LOSS)
+
+
+def test_another_split_seed_is_detected(refdata: Path) -> None:
+    model = loaded(refdata, "wd_10-1_mod_addition_loss_curve")
+    pairs = ModularAddition(p=113, frac_train=0.3).evaluation()
+    logits = model.activations(
+        torch.from_numpy(pairs.tokens), torch.from_numpy(pairs.targets), (2,), traced=False
+    ).logits
+    losses = negative_log_likelihood(logits, torch.from_numpy(pairs.targets)).mean(-1)
+    assert float(losses.mean()) == pytest.approx(3.5197e-07, **LOSS)
+    assert float(losses.max()) == pytest.approx(4.8914e-04, **LOSS)
+    train = torch.from_numpy(shuffled_split(113, 0.3, 0)[TRAIN])
+    assert float(losses[train].mean()) == pytest.approx(3.754e-07, **LOSS)
+    assert float(losses[~train].mean()) == pytest.approx(3.419e-07, **LOSS)
+
+
+def test_fourier_norms_are_the_published_weights(archive: Archive) -> None:
+    norms = vectors(archive, ADDITION, "fourier_norm")
+    expected = {
+        "W_E": {
+            **{23: 6.8389, 6: 5.7537, 37: 5.4700, 41: 5.3232, 39: 4.9984},
+            **{46: 2.5288, 12: 2.2988, 54: 1.7905, 31: 1.7461, 3: 1.7100},
+        },
+        "W_L": {23: 37.688, 6: 24.278, 41: 21.593, 39: 20.655, 37: 19.417, 54: 3.026, 3: 2.439, 4: 1.377},
+        "logits": {
+            **{23: 26586.03, 6: 7962.94, 37: 5779.60, 41: 5153.48, 39: 4289.79},
+            **{54: 23.36, 46: 17.86, 12: 10.08},
+        },
+    }
+    for matrix, by_frequency in expected.items():
+        assert len(norms[matrix]) == 56
+        for k, value in by_frequency.items():
+            assert norms[matrix][k - 1] == pytest.approx(value, rel=1e-3), (matrix, k)
+        strongest = np.argsort(norms[matrix])[::-1][: len(by_frequency)] + 1
+        assert strongest.tolist() == list(by_frequency), matrix
+    assert sorted(norms["W_E"])[27] == pytest.approx(0.4972, rel=1e-3)  # the lower of the two middle ones
+
+
+def test_key_frequencies_by_every_rule(archive: Archive) -> None:
+    flags = vectors(archive, ADDITION, "key_frequencies")
+    keys = {rule: tuple((np.flatnonzero(values) + 1).tolist()) for rule, values in flags.items()}
+
+    assert keys["W_L"] == keys["neurons"] == KEYS
+    assert keys["logits"] == (6, 23)
+    assert keys["W_E"] == (3, 6, 12, 23, 31, 37, 39, 41, 46, 54)
+    assert scalars(archive, ADDITION, "key_frequency_count") == {
+        rule: len(chosen) for rule, chosen in keys.items()
+    }
+
+
+def test_restricted_and_excluded_losses(archive: Archive) -> None:
+    restricted = scalars(archive, ADDITION, "restricted_loss", variant="sum_directions")
+    assert restricted[""] == pytest.approx(2.2011e-09, **LOSS)
+    assert restricted["test"] == pytest.approx(2.2477e-09, **LOSS)
+    excluded = scalars(archive, ADDITION, "excluded_loss", variant="sum_directions")
+    assert excluded["train"] == pytest.approx(8.38537, **LOSS)
+    single = vectors(archive, ADDITION, "excluded_loss_by_frequency")["train"]
+    for k, value in {23: 1.17578, 6: 2.9258e-02, 37: 4.3566e-04, 41: 2.6081e-04, 39: 6.5477e-05}.items():
+        assert single[k - 1] == pytest.approx(value, **LOSS)
+    for variant in ("block_2x2", "block_3x3"):  # wider blocks hold more, and differ
+        other = scalars(archive, ADDITION, "excluded_loss", variant=variant)
+        assert 8 < other["train"] < 8.38
+
+
+def test_explained_variance_and_neuron_clusters(archive: Archive, refdata: Path) -> None:
+    fve = scalars(archive, ADDITION, "fve", adjusted=False)  # type: ignore[arg-type]
+    assert fve["logits"] == pytest.approx(0.97477, abs=2e-4)
+    model = loaded(refdata, "wd_10-1_mod_addition_loss_curve")
+    task = ModularAddition(p=113, frac_train=0.3)
+    pairs = task.evaluation()
+    activations = model.activations(torch.from_numpy(pairs.tokens), torch.from_numpy(pairs.targets), (2,))
+    whole = WholeEvaluation(model, task, {}, activations.logits, activations.mlp[:, :, 2:])
+    grid = AdditionGrid.of(whole)
+
+    best = grid.neuron_fractions.max(0)
+    expected = {37: 127, 6: 117, 41: 105, 23: 84, 39: 54, 3: 10, 54: 7, 46: 6, 12: 1, 31: 1}
+    assert Counter((best.indices + 1).tolist()) == expected
+    assert float((best.values > 0.85).double().mean()) == pytest.approx(0.3613, abs=2e-4)
+    # 0.7141 is the lower of the two middle values; fve takes their mean
+    assert float(best.values.median()) == pytest.approx(0.7141, abs=2e-4)
+    assert fve["neurons"] == pytest.approx(0.7158, abs=2e-4)
+    assert set(clustered(grid.neuron_fractions)) == set(KEYS)
+    assert logits_explained(grid.logits, KEYS).share == pytest.approx(fve["logits"], rel=1e-6)
+    assert float(restricted_losses(grid.logits, KEYS, "sum_directions").mean()) == pytest.approx(
+        2.2011e-09, **LOSS
+    )
+    assert float(excluded_losses(grid.logits, [23], "sum_directions").mean()) > 1
+
+
+def test_attention_and_weights(archive: Archive, refdata: Path) -> None:
+    model = loaded(refdata, "wd_10-1_mod_addition_loss_curve")
+    pairs = ModularAddition(p=113, frac_train=0.3).evaluation()
+    pattern = model.activations(
+        torch.from_numpy(pairs.tokens), torch.from_numpy(pairs.targets), (2,)
+    ).attention
+    found = pattern[:, 0, :, 2].double().mean(0)
+    expected = [
+        [0.5092, 0.4889, 0.0019],
+        [0.4928, 0.5054, 0.0018],
+        [0.5003, 0.4979, 0.0018],
+        [0.4928, 0.5052, 0.0020],
+    ]
+    np.testing.assert_allclose(found.numpy(), expected, atol=2e-4)
+    squares = scalars(archive, ADDITION, "sum_of_squared_weights")
+    for name, value in {
+        "": 1180.966,
+        "embed.W_E": 203.826,
+        "unembed.W_U": 192.936,
+        "blocks.0.mlp.W_in": 188.392,
+        "blocks.0.mlp.W_out": 188.665,
+        "blocks.0.attn.W_V": 189.724,
+        "blocks.0.attn.W_O": 189.671,
+        "blocks.0.attn.W_K": 9.767,
+        "blocks.0.attn.W_Q": 9.800,
+    }.items():
+        assert squares[name] == pytest.approx(value, rel=1e-3)
+
+
+# --- induction ---------------------------------------------------------------------------------------------
+
+WINDOWS = RepeatedWindows(n_tokens=128, length=85, n_repeats=3, n_copied=16)
+
+
+def in_window(repeat: int) -> torch.Tensor:
+    """Rows × the positions of copied tokens 2 … 16 of a window."""
+    return torch.from_numpy(WINDOWS.starts[:, repeat, None] + np.arange(1, 16))
+
+
+def window_losses(model: LoadedModel, repeat: int) -> tuple[float, float]:
+    """(loss, accuracy) on tokens 2 … 16 of a repeat, each predicted from the position before it."""
+    tokens = torch.from_numpy(WINDOWS.evaluation().tokens)
+    at = in_window(repeat)
+    logits = model.logits(tokens).gather(1, (at - 1)[:, :, None].expand(-1, -1, 128))
+    targets = tokens.gather(1, at)
+    right = (logits.argmax(-1) == targets).double().mean()
+    return float(negative_log_likelihood(logits, targets).mean()), float(right)
+
+
+def test_the_rows_are_the_deterministic_set() -> None:
+    tokens = WINDOWS.evaluation().tokens
+    assert tokens.shape == (256, 85)
+    assert tokens.sum() == 1371778
+    assert tokens[0, :6].tolist() == [0, 3, 13, 119, 97, 95]
+    assert WINDOWS.starts[0].tolist() == [4, 29, 61]
+
+
+def test_scores_and_loss_of_the_induction_model_are_stored(archive: Archive) -> None:
+    assert scalars(archive, INDUCTION, "loss")[""] == pytest.approx(4.2964, **LOSS)
+    rows = archive.rows(
+        """SELECT layer, head, value FROM v_head_score
+           WHERE run = $run AND measure = 'head.previous_token' AND layer = 0 ORDER BY head""",
+        {"run": INDUCTION},
+    )
+    assert [r["value"] for r in rows] == pytest.approx([0.0514, 0.0572, 0.2895, 0.0524], **SCORE)
+    not_applicable = archive.value(
+        "SELECT count(*) FROM v_cell WHERE run = $run AND state = 'not applicable'", {"run": INDUCTION}
+    )
+    of_addition = [e.thing for e in MEASURES.entries().values() if e.thing.reads == "evaluation"]
+    assert not_applicable == len(of_addition)
+
+
+def test_losses_by_repeat_and_head_scores_of_the_induction_model(refdata: Path) -> None:
+    model = loaded(refdata, "induction_head_infinite")
+    for repeat, (loss, accuracy) in enumerate([(5.5890, None), (1.7928, 0.8091), (1.8191, 0.7896)]):
+        found = window_losses(model, repeat)
+        assert found[0] == pytest.approx(loss, **LOSS)
+        assert accuracy is None or found[1] == pytest.approx(accuracy, **SCORE)
+
+    tokens = torch.from_numpy(WINDOWS.evaluation().tokens)
+    pattern = model.activations(tokens, tokens[:, 1:], WINDOWS.read_positions).attention.double()
+    previous = pattern.diagonal(-1, dim1=-2, dim2=-1)  # entry i is query i + 1
+    first_window = previous[..., 1:27].mean((0, 3))
+    assert first_window[0].tolist() == pytest.approx([0.0948, 0.1195, 0.8846, 0.1001], **SCORE)
+    assert first_window[1].tolist() == pytest.approx([0.0953, 0.0935, 0.0941, 0.0940], **SCORE)
+
+
+def test_silencing_a_head_costs_what_it_did_elsewhere(refdata: Path) -> None:
+    model = loaded(refdata, "induction_head_infinite")
+    whole = window_losses(model, 1)[0]
+    expected = [[1.4354, 1.2668, 3.0990, 1.4966], [0.0025, 0.6456, 0.9258, 0.8817]]
+    for layer, heads in enumerate(expected):
+        for head, change in enumerate(heads):
+            name = f"blocks.{layer}.attn.W_V"
+            values = model.weights[name].clone()
+            values[:, head] = 0
+            silenced = replace(model, weights={**model.weights, name: values})
+            assert window_losses(silenced, 1)[0] - whole == pytest.approx(change, abs=2e-3)

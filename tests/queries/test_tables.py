@@ -1,0 +1,43 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from queries.select import RunRow, Selected
+from queries.tables import floats, only_value, stretches, with_groups
+
+
+def selected(*runs: tuple[int, str, str]) -> Selected:
+    return Selected(
+        tuple(
+            RunRow(i, name, "f", "s", condition, None, None, None, "", (), False, None, None, (name,))
+            for i, name, condition in runs
+        ),
+        (),
+    )
+
+
+def test_runs_come_in_the_order_people_count() -> None:
+    table = pa.table({"run_id": [1, 1, 2, 3], "run": ["s10", "s10", "s2", "a"], "value": [0.0, 1, 2, 3]})
+    grouped = with_groups(table, selected((1, "s10", "c"), (2, "s2", "c"), (3, "a", "b9")))
+
+    assert grouped["run"].to_pylist() == ["a", "s2", "s10", "s10"]
+    assert grouped["group"].to_pylist() == ["b9", "c", "c", "c"]
+    assert grouped["value"].to_pylist() == [3, 2, 0, 1]
+    assert grouped.column_names[:3] == ["run_id", "run", "group"]
+
+
+def test_stretches_are_rows_that_agree() -> None:
+    table = pa.table({"a": [1, 1, 1, 2], "b": ["x", "x", "y", "y"]})
+    starts, ends = stretches(table, ["a", "b"])
+
+    assert (starts.tolist(), ends.tolist()) == ([0, 2, 3], [2, 3, 4])
+    assert [part.tolist() for part in stretches(table.slice(0, 0), ["a"])] == [[], []]
+
+
+def test_missing_numbers_are_nan() -> None:
+    assert np.isnan(floats(pa.table({"x": pa.array([1, None])}), "x")[1])
+
+
+@pytest.mark.parametrize(("values", "expected"), [([5, 5, None], 5), ([5, 6], None), ([None], None)])
+def test_a_value_that_all_rows_share(values: list[int | None], expected: int | None) -> None:
+    assert only_value(pa.table({"n": pa.array(values, pa.int64())}), "n") == expected

@@ -1,0 +1,59 @@
+"""The small transformer by loops over examples, positions and heads, in float64 NumPy: slow and plain."""
+
+import math
+
+import numpy as np
+
+
+def logits_and_patterns(layout, weights, sequence):
+    """Logits [position, output], patterns [layer, head, query, key], neurons [layer, position, neuron] of one sequence."""
+    weights = {name: np.asarray(w, dtype=np.float64) for name, w in weights.items()}
+    length = len(sequence)
+    residual = [weights["embed.W_E"][t] + weights["pos_embed.W_pos"][i] for i, t in enumerate(sequence)]
+    patterns = np.zeros((layout.n_layers, layout.n_heads, length, length))
+    neurons = np.zeros((layout.n_layers, length, layout.d_mlp))
+    for layer in range(layout.n_layers):
+        name = f"blocks.{layer}"
+        if layout.n_heads:
+            seen = [_norm(layout, weights, f"{name}.ln1", x) for x in residual]
+            added = [np.zeros(layout.d_model) for _ in range(length)]
+            for head in range(layout.n_heads):
+                w_q, w_k, w_v = (weights[f"{name}.attn.{m}"][:, head] for m in ("W_Q", "W_K", "W_V"))
+                w_o = weights[f"{name}.attn.W_O"][head]
+                for query in range(length):
+                    scores = [
+                        float((seen[query] @ w_q) @ (seen[key] @ w_k)) / math.sqrt(layout.d_head)
+                        for key in range(query + 1)
+                    ]
+                    largest = max(scores)
+                    powers = [math.exp(s - largest) for s in scores]
+                    for key in range(query + 1):
+                        patterns[layer, head, query, key] = powers[key] / sum(powers)
+                        added[query] = added[query] + patterns[layer, head, query, key] * (
+                            seen[key] @ w_v @ w_o
+                        )
+            residual = [x + y for x, y in zip(residual, added, strict=True)]
+        if layout.d_mlp:
+            for position in range(length):
+                x = _norm(layout, weights, f"{name}.ln2", residual[position])
+                before = x @ weights[f"{name}.mlp.W_in"] + weights[f"{name}.mlp.b_in"]
+                after = np.array([_activation(layout.activation, v) for v in before])
+                neurons[layer, position] = after
+                residual[position] = (
+                    residual[position] + after @ weights[f"{name}.mlp.W_out"] + weights[f"{name}.mlp.b_out"]
+                )
+    final = [_norm(layout, weights, "ln_final", x) for x in residual]
+    return np.array([x @ weights["unembed.W_U"] for x in final]), patterns, neurons
+
+
+def _activation(kind, x):
+    if kind == "relu":
+        return max(x, 0.0)
+    return x * 0.5 * (1 + math.erf(x / math.sqrt(2)))
+
+
+def _norm(layout, weights, name, x):
+    if not layout.layer_norm:
+        return x
+    centred = x - x.mean()
+    return centred / math.sqrt((centred**2).mean() + 1e-5) * weights[f"{name}.w"] + weights[f"{name}.b"]

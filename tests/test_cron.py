@@ -1,0 +1,128 @@
+"""`pathscope ingest` as cron runs it: empty environment, another directory, real processes, signals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from archive.create import ensure_archive
+from archive.store import Archive
+from ingest.run.lock import study_lock
+from tests.torture.invariants import broken
+
+ROOT = Path(__file__).resolve().parent.parent
+STUDY = """
+name = "tiny"
+archive = "../results/x.duckdb"
+[train]
+steps = 200
+task_params = { p = 5, frac_train = 0.5 }
+model = { d_model = 8, n_heads = 2, d_mlp = 8 }
+checkpoints = { per_octave = 0, every = 20 }
+[seeds]
+init = "0..1"
+split = "0..1"
+[measures]
+names = ["loss", "head.previous_token"]
+[executor]
+processes = 2
+seeds_per_process = 1
+checkpoints_per_unit = 2
+"""
+N_CELLS = 2 * (5 + 2 * 11)
+
+
+def command(*arguments: str) -> list[str]:
+    """The installed script by its absolute path; in a checkout that is not installed, what it does."""
+    script = Path(sys.executable).with_name("pathscope")
+    if script.exists():
+        return [str(script), *arguments]
+    program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from pathscope.__main__ import main; main()"
+    return [sys.executable, "-c", program, *arguments]
+
+
+def cron(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run to the end as cron would."""
+    return subprocess.run(command(*arguments), capture_output=True, text=True, cwd="/", env={})
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "studies" / "tiny.toml"
+    path.parent.mkdir()
+    path.write_text(STUDY)
+    return path
+
+
+@pytest.fixture
+def archive(study: Path) -> Path:
+    return study.parent.parent / "results" / "x.duckdb"
+
+
+def said(done: subprocess.CompletedProcess[str]) -> tuple[int, str, str]:
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_night_is_silent_and_the_next_one_has_nothing_to_do(study: Path, archive: Path) -> None:
+    arguments = ("ingest", str(study), "--quiet", "--max-minutes", "10")
+    assert said(cron(*arguments)) == (0, "", "")
+    assert Archive(archive).value("SELECT count(*) FROM v_cell WHERE state = 'done'") == N_CELLS
+    assert broken(Archive(archive)) == []
+    assert said(cron(*arguments)) == (0, "", "")
+
+    report = cron("ingest", str(study), "--json")
+    assert report.stderr == ""
+    [outcome] = json.loads(report.stdout)["studies"]
+    assert (outcome["state"], outcome["cells"]["present"]) == ("nothing to do", N_CELLS)
+
+
+def test_no_time_left_is_75_and_silent(study: Path, archive: Path) -> None:
+    assert said(cron("ingest", str(study), "--quiet", "--max-minutes", "0")) == (75, "", "")
+    told = cron("ingest", str(study), "--max-minutes", "0")
+    assert told.returncode == 75
+    assert f"{N_CELLS} cells left (the time budget is spent); the same command again goes on" in told.stdout
+
+
+def test_a_second_call_leaves_the_study_to_the_first(study: Path, archive: Path) -> None:
+    layout = ensure_archive(archive)
+    with study_lock(layout.folder / "study-tiny.lock", "tiny"):
+        assert said(cron("ingest", str(study), "--quiet")) == (75, "", "")
+        told = cron("ingest", str(study))
+        assert told.returncode == 75
+        assert f"is being ingested by process {os.getpid()} since" in told.stderr
+
+
+def test_one_wrong_study_does_not_hold_up_the_others(study: Path, archive: Path) -> None:
+    wrong = study.with_name("wrong.toml")
+    wrong.write_text(STUDY.replace("steps", "stepps"))
+    done = cron("ingest", str(wrong), str(study), "--dry-run")
+    assert done.returncode == 2
+    assert f"{wrong}: unknown key train.stepps = 200; did you mean 'steps'?" in done.stderr
+    assert f"tiny: {N_CELLS} of {N_CELLS} cells to fill" in done.stdout
+    assert not archive.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_signal_to_all_processes_is_survived(sent: signal.Signals, study: Path, archive: Path) -> None:
+    """As Ctrl-C and systemd send it: to the parent and its workers alike."""
+    running = subprocess.Popen(
+        command("ingest", str(study)),
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd="/",
+        env={},
+        start_new_session=True,
+    )
+    assert running.stderr is not None
+    assert "2 runs to train" in running.stderr.readline()
+    os.killpg(running.pid, sent)
+    running.communicate()
+    assert running.returncode == (-9 if sent == signal.SIGKILL else 75)
+    assert said(cron("ingest", str(study), "--quiet")) == (0, "", "")
+    assert Archive(archive).value("SELECT count(*) FROM v_cell WHERE state = 'done'") == N_CELLS
+    assert broken(Archive(archive)) == []

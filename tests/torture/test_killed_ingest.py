@@ -1,0 +1,120 @@
+"""kill -9 of the parent or of a worker at random moments, then the same command: the same content.
+
+One round by default; PATHSCOPE_TORTURE_ROUNDS=50 for a long night, PATHSCOPE_TORTURE_SEED to repeat one.
+"""
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from archive.layout import Layout
+from archive.store import Archive
+from tests.torture.invariants import broken
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ROUNDS = int(os.environ.get("PATHSCOPE_TORTURE_ROUNDS", "1"))
+SEED = int(os.environ.get("PATHSCOPE_TORTURE_SEED", "0"))
+KILLS = 3
+STUDY = """
+name = "tortured"
+[train]
+steps = 600
+task_params = { p = 7, frac_train = 0.5 }
+model = { d_model = 16, n_heads = 2, d_mlp = 32 }
+checkpoints = { every = 25 }
+[seeds]
+init = "0..3"
+split = "0..3"
+[measures]
+names = ["loss", "accuracy", "weight_norm", "head.previous_token"]
+[executor]
+processes = 2
+checkpoints_per_unit = 2
+"""
+CONTENT = (
+    "SELECT run, step, measure, part, value FROM v_log ORDER BY ALL",
+    "SELECT run, step, measure, part, value, se, n_items FROM v_scalar ORDER BY ALL",
+    "SELECT run, step, measure, layer, head, value FROM v_head_score ORDER BY ALL",
+    "SELECT run, step, measure, state, n_rows FROM v_cell ORDER BY ALL",
+    "SELECT run, step, weights_hash, tokens_seen FROM v_checkpoint ORDER BY ALL",
+    "SELECT run, condition, init_hash, data_order_hash, final_step FROM v_run ORDER BY ALL",
+)
+
+
+def content(path: Path) -> list[str]:
+    archive = Archive(path)
+    return [hashlib.sha256(repr(archive.rows(sql)).encode()).hexdigest() for sql in CONTENT]
+
+
+def start(study: Path, archive: Path, *arguments: str) -> subprocess.Popen[str]:
+    line = [
+        sys.executable,
+        "-m",
+        "pathscope",
+        "ingest",
+        str(study),
+        "--archive",
+        str(archive),
+        "--quiet",
+        *arguments,
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(line, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def workers_of(parent: int) -> list[int]:
+    """Worker processes, from /proc."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            ppid = int(status.read_text().rsplit(")", 1)[1].split()[1])
+            if ppid == parent and b"spawn_main" in (status.parent / "cmdline").read_bytes():
+                found.append(int(status.parent.name))
+        except (OSError, IndexError):  # ended meanwhile
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    study = folder / "study.toml"
+    study.write_text(STUDY)
+    assert start(study, folder / "x.duckdb", "--executor", "inline").wait() == 0
+    return content(folder / "x.duckdb")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="workers are found in /proc")
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_whatever_is_killed_whenever(round_: int, tmp_path: Path, undisturbed: list[str]) -> None:
+    luck = random.Random(1000 * SEED + round_)
+    study, archive = tmp_path / "study.toml", tmp_path / "x.duckdb"
+    study.write_text(STUDY)
+    history: list[tuple[str, float, int | None]] = []
+    while not history or history[-1][2] != 0:
+        assert len(history) < 3 * KILLS, history
+        running = start(study, archive)
+        victim, after = luck.choice(["parent", "worker"]), luck.uniform(1.5, 9.0)
+        try:
+            running.wait(after if len(history) < KILLS else None)
+        except subprocess.TimeoutExpired:
+            workers = workers_of(running.pid)
+            if victim == "worker" and workers:
+                os.kill(luck.choice(workers), signal.SIGKILL)
+            else:
+                running.kill()
+        said = running.communicate()[1]
+        history.append((victim, after, running.returncode))
+        assert running.returncode in (0, -signal.SIGKILL, 1), said
+        if running.returncode == 1:  # a worker killed twice over one unit is named, and the next call goes on
+            assert "WorkerLost" in said, said
+    assert content(archive) == undisturbed, history
+    assert broken(Archive(archive)) == []
+    assert list(Layout.of(archive).failed.iterdir()) == []

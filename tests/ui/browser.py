@@ -1,0 +1,135 @@
+"""The explorer in a real browser: starting it as `pathscope ui` does, and driving Debian's Chromium."""
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+START_SECONDS = 60
+# On an address below the root Streamlit's own page first asks for these beneath that address, then at the root.
+PROBES = ("/_stcore/health", "/_stcore/host-config")
+
+
+def chromium_is_there() -> bool:
+    return Path(CHROMIUM).exists()
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("localhost", 0))
+        return int(s.getsockname()[1])
+
+
+@contextmanager
+def explorer(archive: Path) -> Iterator[str]:
+    """`pathscope ui` on an archive, on a free port, from another folder; gives its address."""
+    port = free_port()
+    words = [
+        sys.executable,
+        "-m",
+        "pathscope",
+        "ui",
+        "--archive",
+        str(archive),
+        "--port",
+        str(port),
+        "--no-browser",
+    ]
+    with subprocess.Popen(
+        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        address = f"http://localhost:{port}"
+        try:
+            _wait(f"{address}/_stcore/health", process)
+            yield address
+        finally:
+            process.terminate()
+            process.communicate()
+
+
+def _wait(url: str, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"pathscope ui ended with {process.returncode}: {process.communicate()[0]}")
+        try:
+            with urllib.request.urlopen(url, timeout=1):
+                return
+        except OSError:
+            time.sleep(0.1)  # the server is starting: nothing to wait on but its port
+    raise RuntimeError(f"pathscope ui did not answer within {START_SECONDS} s")
+
+
+def launch(playwright: Playwright) -> Browser:
+    return playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+
+
+@dataclass
+class Watched:
+    """A page with what it complained about, and where it asked for things outside this machine."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    strangers: list[str] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, context: BrowserContext) -> "Watched":
+        watched = cls(context.new_page())
+        page = watched.page
+        page.on("console", lambda m: watched.complaints.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda e: watched.complaints.append(str(e)))
+        page.on("dialog", lambda d: (watched.complaints.append(f"dialog: {d.message}"), d.dismiss()))
+        page.on("response", watched._forgive_probes)
+        page.on("request", lambda r: watched.strangers.append(r.url) if _is_strange(r.url) else None)
+        return watched
+
+    def _forgive_probes(self, response: object) -> None:
+        url, status = response.url, response.status  # type: ignore[attr-defined]
+        if status >= 400 and not url.endswith(PROBES):
+            self.complaints.append(f"{status} {url}")
+
+    @property
+    def real_complaints(self) -> list[str]:
+        """Complaints but for the bare line about Streamlit's own probes; `response` above names every other."""
+        return [c for c in self.complaints if not c.startswith("Failed to load resource")]
+
+    def settle(self) -> None:
+        """Wait until the script has run and every figure is drawn."""
+        self.page.wait_for_selector(
+            '[data-testid="stApp"][data-test-script-state="notRunning"][data-test-connection-state="CONNECTED"] '
+            '[data-testid="stMainBlockContainer"] [data-testid="stElementContainer"]'
+        )
+        self.page.wait_for_function(
+            "[...document.querySelectorAll('[data-testid=stPlotlyChart]')].every(e => e.querySelector('.main-svg'))"
+        )
+        self.page.wait_for_selector('[data-testid="stSkeleton"]', state="detached")
+
+    def grow(self, width: int) -> None:
+        """Make the window as tall as what is in it, so that a picture shows all of it."""
+        tall = self.page.evaluate(
+            "Math.max(...[...document.querySelectorAll('[data-testid=stMainBlockContainer]')].map(e => e.scrollHeight))"
+        )
+        self.page.set_viewport_size({"width": width, "height": max(700, int(tall))})
+
+
+def _is_strange(url: str) -> bool:
+    return not url.startswith(("http://localhost", "ws://localhost", "data:", "blob:", "about:"))

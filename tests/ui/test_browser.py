@@ -1,0 +1,243 @@
+"""What only a browser can tell: addresses, selections, themes, widths, downloads, and silence in the console."""
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from archive.committer import commit_inbox
+from archive.shard import ShardBuilder
+from archive.store import Archive
+from tests.ui.archives import Plan, add_run
+from tests.ui.browser import Watched, chromium_is_there, explorer, launch
+from tests.ui.screenshots import SHOTS, take
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(not chromium_is_there(), reason="needs Debian's chromium: apt-get install chromium"),
+]
+
+Made = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        running = launch(playwright)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def demo_address(made: Made) -> Iterator[str]:
+    with explorer(made("demo")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def hostile_address(made: Made) -> Iterator[str]:
+    with explorer(made("hostile")) as address:
+        yield address
+
+
+Look = Callable[..., Watched]
+
+
+@pytest.fixture
+def look(browser: Browser) -> Iterator[Look]:
+    """Open an address in a window of its own: look(url, width=1400, dark=False)."""
+    contexts = []
+
+    def show(url: str, width: int = 1400, dark: bool = False) -> Watched:
+        context = browser.new_context(
+            viewport={"width": width, "height": 1000}, color_scheme="dark" if dark else "light"
+        )
+        contexts.append(context)
+        watched = Watched.open(context)
+        watched.page.goto(url)
+        watched.settle()
+        return watched
+
+    yield show
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.parametrize("path", ["", "curves", "sql"])
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [1000, 1400])
+def test_pages_are_silent_local_and_fit_the_window(
+    look: Look, demo_address: str, path: str, dark: bool, width: int
+) -> None:
+    window = look(f"{demo_address}/{path}", width, dark)
+    ground = window.page.evaluate(
+        "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
+    )
+    assert ground == ("rgb(17, 22, 28)" if dark else "rgb(255, 255, 255)")
+    assert window.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert window.real_complaints == []
+    assert window.strangers == []
+
+
+def test_labels_of_lines_do_not_overlap_and_stay_inside(look: Look, demo_address: str) -> None:
+    window = look(f"{demo_address}/curves?colour_by=run", 1000)
+    boxes = [
+        box
+        for label in window.page.locator(".js-plotly-plot .annotation-text").all()
+        if label.text_content() != "//" and (box := label.bounding_box())
+    ]
+    assert len(boxes) == 10
+    boxes.sort(key=lambda b: b["y"])
+    for above, below in pairwise(boxes):
+        assert above["y"] + above["height"] <= below["y"] + 3
+    chart = window.page.locator(".js-plotly-plot").bounding_box()
+    assert chart is not None
+    assert all(b["x"] + b["width"] <= chart["x"] + chart["width"] for b in boxes)
+
+
+def test_an_address_opens_the_page_that_was_left(look: Look, demo_address: str) -> None:
+    first = look(f"{demo_address}/curves")
+    page = first.page
+    page.get_by_test_id("stSelectbox").get_by_role("combobox").click()
+    page.get_by_role("option", name="accuracy").click()
+    first.settle()
+    axes = page.get_by_test_id("stButtonGroup")
+    axes.filter(has_text="y axis").get_by_role("radio", name="log").click()
+    axes.filter(has_text="x axis").get_by_role("radio", name="linear").click()
+    page.get_by_text("Use suspect checkpoints").click()
+    # while a chart is being replaced by one of another name, both are on the page
+    expect(page.locator(".js-plotly-plot")).to_have_count(1)
+    expect(page.locator(".js-plotly-plot .ytitle")).to_have_text("accuracy [fraction]")
+    page.wait_for_url("**suspect=true**")
+    words = parse_qs(urlsplit(page.url).query)
+    assert words == {
+        "measure": ["accuracy"],
+        "y_scale": ["log"],
+        "x_scale": ["linear"],
+        "suspect": ["true"],
+    }
+    again = look(page.url)
+    for window in (first, again):
+        window.settle()
+        expect(window.page.locator(".js-plotly-plot")).to_have_count(1)
+        expect(window.page.locator(".js-plotly-plot .ytitle")).to_have_text("accuracy [fraction]")
+        layout = window.page.evaluate("document.querySelector('.js-plotly-plot').layout")
+        assert (layout["xaxis"]["type"], layout["yaxis"]["type"]) == ("linear", "log")
+        expect(window.page.get_by_role("switch", name="Use suspect checkpoints")).to_be_checked()
+        assert window.real_complaints == []
+
+
+def test_the_copied_link_opens_the_same_page(look: Look, demo_address: str) -> None:
+    first = look(f"{demo_address}/curves?measure=accuracy&part=test")
+    first.page.get_by_role("button", name="Copy or download").click()
+    link = first.page.get_by_test_id("stCode").first.inner_text().strip()
+    assert link.startswith(f"{demo_address}/curves?measure=accuracy&part=test&axis=step")
+    second = look(link)
+    expect(second.page.locator(".js-plotly-plot .ytitle")).to_have_text("accuracy [fraction]")
+    assert second.page.locator(".annotation-text").all_text_contents() == ["//", "test (5 runs)"]
+
+
+def test_a_question_on_the_first_page_leads_to_its_answer(look: Look, demo_address: str) -> None:
+    window = look(demo_address)
+    window.page.get_by_role("link", name="Does the loss fall suddenly").click()
+    window.page.wait_for_url("**/curves?**")
+    window.settle()
+    expect(window.page.locator(".js-plotly-plot .ytitle")).to_have_text("loss [nats]")
+    layout = window.page.evaluate("document.querySelector('.js-plotly-plot').layout")
+    assert layout["yaxis"]["type"] == "log"
+    assert window.real_complaints == []
+
+
+def test_the_csv_that_comes_down_has_every_value(look: Look, demo_address: str) -> None:
+    window = look(f"{demo_address}/curves?measure=log.loss&part=test")
+    window.page.get_by_role("button", name="Copy or download").click()
+    window.page.get_by_role("tab", name="CSV").click()
+    with window.page.expect_download() as coming:
+        window.page.get_by_role("button", name="Download CSV").click()
+    lines = Path(coming.value.path()).read_text().splitlines()
+    assert coming.value.suggested_filename == "log.loss.csv"
+    assert len(lines) == 1 + 5 * 1201
+
+
+@pytest.mark.parametrize("path", ["", "curves", "curves?colour_by=run"])
+def test_hostile_names_run_nothing_and_break_nothing(look: Look, hostile_address: str, path: str) -> None:
+    window = look(f"{hostile_address}/{path}", 1000)
+    assert window.page.locator("img[src='x']").count() == 0
+    assert window.page.evaluate("document.documentElement.scrollWidth") <= 1000
+    window.page.locator(".js-plotly-plot .nsewdrag").first.hover()
+    assert window.page.locator("img[src='x']").count() == 0
+    assert window.real_complaints == []
+
+
+def test_new_results_are_offered_while_the_page_is_open(look: Look, own: Made) -> None:
+    path = own("demo")
+    layout = Archive(path).layout
+    with explorer(path) as address:
+        window = look(address)
+        shard = ShardBuilder(kind="train")
+        add_run(shard, Plan("late", 7, steps=(0, 1)), log=False)
+        shard.write(layout.inbox)
+        commit_inbox(layout)
+        offer = window.page.get_by_role("button", name="New results are in")
+        expect(offer).to_be_visible(timeout=20_000)
+        offer.click()
+        expect(window.page.get_by_test_id("stMetricValue").first).to_have_text("6")
+        expect(offer).to_be_hidden()
+
+
+def test_the_pictures_of_the_documentation_can_be_taken(browser: Browser, made: Made, tmp_path: Path) -> None:
+    taken = take(browser, made("demo"), tmp_path)
+    assert {p.name for p in taken} == {f"explorer-{n}-{t}.png" for n in SHOTS for t in ("light", "dark")}
+    assert all(p.stat().st_size > 10_000 for p in taken)
+
+
+def test_dark_and_light_come_from_the_system_not_from_the_server(look: Look, demo_address: str) -> None:
+    inks = {}
+    for dark in (False, True):
+        page = look(f"{demo_address}/curves", dark=dark).page
+        inks[dark] = page.evaluate(
+            "getComputedStyle(document.querySelector('.js-plotly-plot .xtick text')).fill"
+        )
+    assert inks[True] != inks[False], "figures do not follow the theme"
+
+
+def test_a_statement_travels_in_the_address_and_its_result_comes_down(look: Look, demo_address: str) -> None:
+    window = look(f"{demo_address}/sql")
+    editor = window.page.get_by_role("textbox", name="Statement")
+    editor.fill("SELECT run, 1 AS one FROM v_run ORDER BY run")
+    editor.press("Control+Enter")
+    expect(window.page.get_by_text("5 rows in")).to_be_visible()
+    window.page.wait_for_url("**sql=SELECT**")
+    again = look(window.page.url)
+    expect(again.page.get_by_role("textbox", name="Statement")).to_have_value(editor.input_value())
+    with again.page.expect_download() as coming:
+        again.page.get_by_role("button", name="CSV", exact=True).click()
+    assert Path(coming.value.path()).read_text().splitlines()[:2] == ['"run","one"', '"demo-s0",1']
+    with again.page.expect_download() as coming:
+        again.page.get_by_role("button", name="Parquet", exact=True).click()
+    assert Path(coming.value.path()).read_bytes()[:4] == b"PAR1"
+    assert window.real_complaints == again.real_complaints == []
+
+
+def test_a_result_is_drawn(look: Look, demo_address: str) -> None:
+    window = look(
+        f"{demo_address}/sql?sql=SELECT+run,step,loss+FROM+v_loss+WHERE+split='test'+ORDER+BY+run,step"
+    )
+    window.page.get_by_role("tab", name="Chart").click()
+    expect(window.page.locator(".js-plotly-plot .xtitle")).to_have_text("step")
+    expect(window.page.locator(".js-plotly-plot .legendtext")).to_have_count(5)
+    assert window.real_complaints == []
+
+
+def test_hostile_sql_in_an_address_is_text(look: Look, demo_address: str) -> None:
+    statement = "SELECT+'<img+src=x+onerror=alert(1)>'+AS+\"<img+src=x>\",1+AS+x,2+AS+y"
+    window = look(f"{demo_address}/sql?sql={statement}")
+    expect(window.page.get_by_text("1 row in")).to_be_visible()
+    assert window.page.locator("img[src='x']").count() == 0
+    wrong = look(f"{demo_address}/sql?sql=<script>alert(1)</script>")
+    expect(wrong.page.get_by_text("syntax error")).to_be_visible()
+    assert window.real_complaints == wrong.real_complaints == []

@@ -1,0 +1,3 @@
+"""The explorer: Streamlit pages over `queries`. Never writes."""
+
+PART_OF = "pathscope"

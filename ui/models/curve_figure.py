@@ -1,0 +1,311 @@
+"""Curves as a figure: thin lines per run under the mean and its interval, step 0 kept on a log axis."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from queries.loss_curves import LossCurves
+from queries.tables import floats
+from ui.models.axes import GRID, LINE, NO_GRID, POWERS, SEPARATORS, decades, log_ticks, spread
+from ui.models.bundles import Bundle, bundles, measure_of, part_of
+from ui.models.palette import MUTED, see_through
+from ui.models.text import escape_plotly, fold, plural, shorten
+
+Floats = NDArray[np.float64]
+
+HEIGHT = 500
+TOP, BOTTOM = 16, 52
+LABEL_PIXELS = 17
+MOST_LABELS = 12
+MOST_TRACES = 80  # beyond it the runs of a group share one trace, and WebGL draws it
+ZERO_DOMAIN, REST_DOMAIN = (0.0, 0.04), (0.075, 1.0)
+
+
+def curve_figure(answers: Sequence[LossCurves], *, x_scale: str, y_scale: str, colour_by: str) -> go.Figure:
+    """Draw the answers, one per part, on shared axes.
+
+    On a log x axis step 0 stands on an axis of its own, left of a break: it has no logarithm, and log(step + 1)
+    would bend every curve. Values at or below 0 have no place on a log y axis; `hidden_values` counts them.
+    """
+    drawn = bundles(answers, colour_by=colour_by)
+    every = np.concatenate([line.times for b in drawn for line in b.lines])
+    broken = x_scale == "log" and bool((every <= 0).any())
+    figure = go.Figure()
+    floor = _floor(drawn) if y_scale == "log" else -math.inf
+    together = sum(len(b.lines) for b in drawn) > MOST_TRACES
+    for bundle in drawn:
+        _add_band(figure, bundle, floor, broken)
+    for bundle in drawn:
+        _add_lines(figure, bundle, broken, together)
+    for bundle in drawn:
+        _add_mean(figure, bundle, broken)
+    _mark_left_out(figure, answers, broken)
+    _axes(figure, answers[0], every, x_scale, y_scale, broken)
+    _name_lines(figure, drawn, y_scale)
+    return figure
+
+
+def hidden_values(answers: Sequence[LossCurves]) -> int:
+    """Values that a log y axis cannot show."""
+    return sum(int((floats(a.table, "value") <= 0).sum()) for a in answers)
+
+
+def cut_intervals(answers: Sequence[LossCurves]) -> int:
+    """Intervals that reach to 0 or below, where a log y axis cannot follow."""
+    return sum(int((floats(a.bands, "low") <= 0).sum()) for a in answers)
+
+
+def figure_in_words(answers: Sequence[LossCurves], *, x_scale: str, y_scale: str) -> str:
+    """The figure as a sentence, for those who do not see it."""
+    first = answers[0]
+    parts = " and ".join(part_of(a) for a in answers if part_of(a))
+    what = measure_of(first) + (f" ({parts})" if parts else "")
+    return f"Line chart of {what} over {first.axis}, {x_scale} x axis, {y_scale} y axis. {first.sentence}"
+
+
+def _add_lines(figure: go.Figure, bundle: Bundle, broken: bool, together: bool) -> None:
+    many = len(bundle.lines) > 1
+    pen = {
+        "color": see_through(bundle.stroke.colour, 0.45 if many else 1.0),
+        "width": 1 if many else 2.2,
+        "dash": bundle.stroke.dash,
+    }
+    gap = np.array([np.nan])
+    groups = [bundle.lines] if together and many else [(line,) for line in bundle.lines]
+    for lines in groups:
+        x = np.concatenate([piece for line in lines for piece in (line.times, gap)][:-1])
+        y = np.concatenate([piece for line in lines for piece in (line.values, gap)][:-1])
+        name = fold(lines[0].run) if len(lines) == 1 else escape_plotly(bundle.label)
+        text = None
+        if len(lines) > 1:
+            text = [
+                t for line in lines for t in [escape_plotly(shorten(line.run, 24))] * (len(line.times) + 1)
+            ][:-1]
+        for zero, at_x, at_y, at_text in _split(x, y, text, broken):
+            kind = go.Scattergl if len(lines) > 1 and not zero else go.Scatter
+            few = np.isfinite(at_y).sum() <= 2
+            figure.add_trace(
+                kind(
+                    x=at_x,
+                    y=at_y,
+                    xaxis="x2" if zero else "x",
+                    mode="markers" if zero else ("lines+markers" if few else "lines"),
+                    line=pen,
+                    marker={"color": bundle.stroke.colour, "size": 5, "opacity": 0.6 if many else 1},
+                    connectgaps=False,
+                    name=name,
+                    text=at_text,
+                    customdata=at_x,
+                    hovertemplate=_hover(bundle, "%{text}" if at_text is not None else f"<b>{name}</b>"),
+                    showlegend=False,
+                )
+            )
+
+
+def _add_band(figure: go.Figure, bundle: Bundle, floor: float, broken: bool) -> None:
+    x, low, high = (floats(bundle.band, name) for name in (bundle.at, "low", "high"))
+    known = np.isfinite(low) & np.isfinite(high) & (high > floor)
+    x, low, high = x[known], np.maximum(low[known], floor), high[known]
+    on_axis = x > 0 if broken else np.ones(len(x), bool)
+    # one polygon per unbroken stretch would need the gaps of the mean; means have none that runs do not share
+    figure.add_scatter(
+        x=np.concatenate([x[on_axis], x[on_axis][::-1]]),
+        y=np.concatenate([high[on_axis], low[on_axis][::-1]]),
+        fill="toself",
+        fillcolor=see_through(bundle.stroke.colour, 0.16),
+        line={"width": 0},
+        mode="lines",
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    for a, b in zip(low[~on_axis], high[~on_axis], strict=True):
+        figure.add_scatter(
+            x=[0, 0],
+            y=[a, b],
+            xaxis="x2",
+            mode="lines",
+            line={"width": 8, "color": see_through(bundle.stroke.colour, 0.2)},
+            hoverinfo="skip",
+            showlegend=False,
+        )
+
+
+def _add_mean(figure: go.Figure, bundle: Bundle, broken: bool) -> None:
+    if not bundle.band.num_rows:
+        return
+    x, y = floats(bundle.band, bundle.at), floats(bundle.band, "mean")
+    half = floats(bundle.band, "high") - y
+    words = [
+        f"mean of {plural(n, 'run')}" + (f" ± {h:.3g}" if math.isfinite(h) else "")
+        for n, h in zip(bundle.band["n_runs"].to_pylist(), half, strict=True)
+    ]
+    for zero, at_x, at_y, text in _split(x, y, words, broken):
+        figure.add_scatter(
+            x=at_x,
+            y=at_y,
+            xaxis="x2" if zero else "x",
+            mode="markers" if zero else "lines",
+            line={"color": bundle.stroke.colour, "width": 2.6, "dash": bundle.stroke.dash},
+            marker={"color": bundle.stroke.colour, "size": 9, "symbol": "diamond"},
+            text=text,
+            customdata=at_x,
+            name=escape_plotly(bundle.label),
+            hovertemplate=_hover(bundle, f"<b>{fold(bundle.name)}</b><br>%{{text}}"),
+            showlegend=False,
+        )
+
+
+def _split(
+    x: Floats, y: Floats, text: list[str] | None, broken: bool
+) -> Sequence[tuple[bool, Floats, Floats, list[str] | None]]:
+    """(is step 0, x, y, text): on a broken axis step 0 apart from the rest."""
+    if not broken:
+        return [(False, x, y, text)]
+    zero = x <= 0
+    pick = [(z, keep) for z, keep in ((True, zero), (False, ~zero)) if keep.any()]
+    return [
+        (z, x[keep], y[keep], None if text is None else [t for t, k in zip(text, keep, strict=True) if k])
+        for z, keep in pick
+    ]
+
+
+def _hover(bundle: Bundle, head: str) -> str:
+    time = "step" if bundle.at == "step" else "tokens"
+    return f"{head}<br>{time} %{{customdata:,}}: %{{y:.4g}} {escape_plotly(bundle.unit)}<extra></extra>"
+
+
+def _mark_left_out(figure: go.Figure, answers: Sequence[LossCurves], broken: bool) -> None:
+    """A mark on the ground for every suspect checkpoint that no curve uses."""
+    if answers[0].axis != "step":
+        return
+    entries = {
+        (str(e["run"]), float(str(e["step"])), str(e["why"])) for a in answers for e in a.provenance.left_out
+    }
+    for zero in (False, True):
+        marks = sorted(e for e in entries if (broken and e[1] <= 0) == zero)
+        if marks:
+            figure.add_scatter(
+                x=[step for _, step, _ in marks],
+                y=[0.015] * len(marks),
+                xaxis="x2" if zero else "x",
+                yaxis="y2",
+                mode="markers",
+                marker={"symbol": "triangle-up", "size": 8, "color": MUTED},
+                hovertext=[
+                    f"<b>{fold(run)}</b><br>step {step:,.0f}: {fold(why)}" for run, step, why in marks
+                ],
+                hoverinfo="text",
+                showlegend=False,
+                cliponaxis=False,
+            )
+
+
+def _axes(
+    figure: go.Figure, answer: LossCurves, times: Floats, x_scale: str, y_scale: str, broken: bool
+) -> None:
+    title = "optimiser step" if answer.axis == "step" else "tokens seen"
+    x = {"title": {"text": title, "standoff": 8}, "anchor": "y", **LINE, **NO_GRID}
+    if x_scale == "log":
+        x |= {
+            "type": "log",
+            "exponentformat": "none" if answer.axis == "step" else "SI",
+            "separatethousands": True,
+            **log_ticks(times),
+        }
+        x["domain"] = REST_DOMAIN if broken else (0, 1)
+    else:
+        x |= {"type": "linear", "exponentformat": "SI", "separatethousands": True}
+    what = measure_of(answer) + (f" [{answer.unit}]" if answer.unit not in ("", "1") else "")
+    y = {
+        "title": {"text": escape_plotly(shorten(what, 60)), "standoff": 10},
+        "type": y_scale,
+        "automargin": True,
+        **LINE,
+        **GRID,
+    }
+    if y_scale == "log":
+        heights = _heights(figure)
+        y |= log_ticks(heights) | (POWERS if decades(heights) >= 2 else {})
+    figure.update_layout(
+        height=HEIGHT,
+        margin={"l": 8, "t": TOP, "b": BOTTOM, "pad": 0},
+        hovermode="closest",
+        separators=SEPARATORS,
+        xaxis=x,
+        yaxis=y,
+        yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
+        showlegend=False,
+    )
+    if broken:
+        figure.update_layout(
+            yaxis={"anchor": "free", "position": 0},
+            xaxis2={
+                "domain": ZERO_DOMAIN,
+                "anchor": "y",
+                "range": [-1, 1],
+                "tickvals": [0],
+                "ticktext": ["0"],
+                "fixedrange": True,
+                **LINE,
+                **NO_GRID,
+            },
+        )
+        figure.add_annotation(
+            text="//",
+            xref="paper",
+            yref="paper",
+            x=sum((ZERO_DOMAIN[1], REST_DOMAIN[0])) / 2,
+            y=0,
+            yanchor="middle",
+            showarrow=False,
+            font={"size": 13, "color": MUTED},
+        )
+
+
+def _heights(figure: go.Figure) -> Floats:
+    """Every y that is drawn as a value."""
+    values = np.concatenate([np.asarray(t.y, float) for t in figure.data if t.yaxis != "y2"])
+    finite: Floats = values[np.isfinite(values)]
+    return finite
+
+
+def _floor(drawn: Sequence[Bundle]) -> float:
+    """The lowest positive value of any run: intervals that reach below it are drawn down to it."""
+    values = np.concatenate([line.values for b in drawn for line in b.lines])
+    positive = values[np.isfinite(values) & (values > 0)]
+    return float(positive.min()) if len(positive) else 0.0
+
+
+def _name_lines(figure: go.Figure, drawn: Sequence[Bundle], y_scale: str) -> None:
+    """Each line's name at its right end, pushed apart where they would overlap."""
+    named = [b for b in drawn if math.isfinite(b.end) and (y_scale == "linear" or b.end > 0)][:MOST_LABELS]
+    values = _heights(figure)
+    values = values[(values > 0) | (y_scale == "linear")]
+    if not named or not len(values):
+        figure.update_layout(margin={"r": 16})
+        return
+    scale = np.log10 if y_scale == "log" else np.asarray
+    low, high = float(scale(values.min())), float(scale(values.max()))
+    margin = 0.05 * (high - low) or 0.5
+    low, high = low - margin, high + margin
+    figure.layout.yaxis.range = [low, high]
+    heights = spread(
+        [(float(scale(b.end)) - low) / (high - low) for b in named], LABEL_PIXELS / (HEIGHT - TOP - BOTTOM)
+    )
+    for bundle, height in zip(named, heights, strict=True):
+        figure.add_annotation(
+            text=escape_plotly(bundle.label),
+            xref="paper",
+            yref="paper",
+            x=1,
+            y=height,
+            xanchor="left",
+            yanchor="middle",
+            xshift=8,
+            showarrow=False,
+            font={"color": bundle.stroke.colour, "size": 13},
+        )
+    figure.update_layout(margin={"r": 20 + int(7.2 * max(len(b.label) for b in named))})

@@ -1,0 +1,238 @@
+"""Curves: any scalar over training, one thin line a run, mean and interval over everything but the seed."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import streamlit as st
+
+from archive.errors import NotComparable, UsageError
+from archive.store import Archive
+from queries.loss_curves import LossCurves, loss_curves
+from queries.select import select_runs
+from ui.models.curve_figure import curve_figure, cut_intervals, figure_in_words, hidden_values
+from ui.models.curves import (
+    Choices,
+    as_csv,
+    drawable,
+    ends,
+    notes,
+    parameters,
+    permalink,
+    points_per_run,
+)
+from ui.models.series import RunNames, Series, Variant, catalogue, first_measure, run_names, runs_with
+from ui.models.text import escape_markdown, shorten
+from ui.state import ask, show
+from ui.view import view
+from ui.widgets import PLOTLY, empty_archive, headline, share
+
+MOST_RUN_OPTIONS = 1000
+
+
+@view(title="Curves", order=10, icon=":material/show_chart:", url_path="curves")
+def render(archive: Archive) -> None:
+    """Any scalar over training: every seed drawn, with mean and interval on top."""
+    known = {series.measure: series for series in ask(archive, catalogue)}
+    if not known:
+        headline("Curves")
+        empty_archive(archive)
+        return
+    runs = ask(archive, run_names)
+    with st.sidebar:
+        family, condition, run, excluded, suspect = _run_pickers(runs)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        series, variant, parts = _what(known)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        axis, x_scale, y_scale, colour_by = _how(has_tokens=any(r.has_tokens for r in runs))
+    choices = Choices(
+        measure=series.measure,
+        part=parts,
+        variant=variant.label,
+        family=family,
+        condition=condition,
+        run=run,
+        axis=axis,
+        x_scale=x_scale,
+        y_scale=y_scale,
+        colour_by=colour_by,
+        excluded=excluded,
+        suspect=suspect,
+    )
+    try:
+        _answer(archive, series, variant, choices)
+    except (NotComparable, UsageError) as error:
+        st.warning(escape_markdown(str(error)).replace("\n", "  \n"), icon=":material/help:")
+
+
+def _run_pickers(
+    runs: Sequence[RunNames],
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], bool, bool]:
+    st.subheader("Runs", anchor=False)
+    families = list(dict.fromkeys(r.family for r in runs))
+    family = st.multiselect("Family", families, key="family", bind="query-params", placeholder="all")
+    narrowed = [r for r in runs if not family or r.family in family]
+    conditions = list(dict.fromkeys(r.condition for r in narrowed if r.condition))
+    condition = st.multiselect(
+        "Condition", conditions, key="condition", bind="query-params", placeholder="all"
+    )
+    narrowed = [r for r in narrowed if not condition or r.condition in condition]
+    run = st.multiselect(
+        "Run",
+        [r.run for r in narrowed[:MOST_RUN_OPTIONS]],
+        key="run",
+        bind="query-params",
+        placeholder="all",
+        accept_new_options=True,
+        help="Choose, or type a name, an alias, or a pattern such as *-s1. The list shows the first 1000 runs.",
+    )
+    excluded = st.toggle(
+        "Use excluded runs",
+        key="excluded",
+        bind="query-params",
+        help="Runs that somebody excluded, with a reason.",
+    )
+    suspect = st.toggle(
+        "Use suspect checkpoints",
+        key="suspect",
+        bind="query-params",
+        help="Checkpoints that are known or found to be broken: duplicates, out of order, defects.",
+    )
+    return tuple(family), tuple(condition), tuple(run), excluded, suspect
+
+
+def _what(known: dict[str, Series]) -> tuple[Series, Variant, tuple[str, ...]]:
+    names = list(known)
+    first = first_measure(list(known.values()))
+    measure = st.selectbox(
+        "Measure", names, index=names.index(first), key="measure", bind="query-params", width=260
+    )
+    series = known[measure]
+    variant = series.variants[0]
+    if len(series.variants) > 1:
+        label = st.selectbox(
+            "Variant",
+            [v.label for v in series.variants],
+            key="variant",
+            bind="query-params",
+            width=320,
+            help="Numbers of different eval sets, parameters or sources are never drawn as if they were one. "
+            "The variant on most runs comes first.",
+        )
+        variant = series.variant(label)
+    part: list[str] = []
+    if len(variant.parts) > 1:
+        part = st.multiselect(
+            variant.part_kind.capitalize() or "Part",
+            [p for p in variant.parts if p],
+            default=[p for p in variant.default_parts if p],
+            key="part",
+            bind="query-params",
+            placeholder="the whole" if "" in variant.parts else "choose one or more",
+            max_selections=4,
+            width=320,
+        )
+    return series, variant, tuple(part)
+
+
+def _how(*, has_tokens: bool) -> tuple[str, str, str, str]:
+    scales = ["linear", "log"]
+    axis = "step"
+    if has_tokens:
+        axis = st.segmented_control(
+            "Against", ["step", "tokens"], default="step", key="axis", bind="query-params", required=True
+        )
+    x_scale = st.segmented_control(
+        "x axis", scales, default="log", key="x_scale", bind="query-params", required=True
+    )
+    y_scale = st.segmented_control(
+        "y axis", scales, default="linear", key="y_scale", bind="query-params", required=True
+    )
+    colour_by = st.segmented_control(
+        "One colour per",
+        ["condition", "run"],
+        default="condition",
+        key="colour_by",
+        bind="query-params",
+        required=True,
+        help="A condition is everything but the seed; its runs share a colour, a mean and an interval.",
+    )
+    return axis, x_scale, y_scale, colour_by
+
+
+def _answer(archive: Archive, series: Series, variant: Variant, choices: Choices) -> None:
+    parts = choices.part or (("",) if "" in variant.parts else ("auto",))
+    having = ask(archive, runs_with, quantity_ids=variant.quantity_ids)
+    selected = ask(archive, select_runs, choices.selection).only(having)
+    selection, n_drawn, n_groups = drawable(selected, choices, len(parts))
+    n_points = points_per_run(len(selected.runs) * len(parts))
+    asked = [parameters(series, choices, selection, part) for part in parts]
+    answers = [ask(archive, loss_curves, **p, max_points=n_points) for p in asked]
+    figure = curve_figure(
+        answers, x_scale=choices.x_scale, y_scale=choices.y_scale, colour_by=choices.colour_by
+    )
+    st.plotly_chart(
+        figure,
+        key="curves",
+        config=PLOTLY,
+        alt=figure_in_words(answers, x_scale=choices.x_scale, y_scale=choices.y_scale),
+    )
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.caption(_key(answers, choices))
+        share(
+            link=permalink(st.context.url or "", choices),
+            python="\n".join(a.python for a in answers),
+            sql=";\n\n".join(a.sql for a in answers),
+            csv=lambda: as_csv([loss_curves(archive, **p) for p in asked]),
+            name=shorten(series.measure, 60).replace(" ", "_"),
+        )
+    _limits(answers, choices, n_drawn, n_groups)
+    _ends(answers)
+
+
+def _key(answers: Sequence[LossCurves], choices: Choices) -> str:
+    if choices.colour_by == "run":
+        return "One line a run; no mean is drawn."
+    return f"Thin lines are runs. Thick lines and bands: mean and {answers[0].ci_level:.0%} interval over the runs."
+
+
+def _ends(answers: Sequence[LossCurves]) -> None:
+    level = f"{answers[0].ci_level:.0%}"
+    number = partial(st.column_config.NumberColumn, format="%.4g")
+    st.dataframe(
+        ends(answers),
+        key="ends",
+        hide_index=True,
+        alt="Mean and interval of each curve at the last point that all of its runs have",
+        column_config={
+            "curve": "Curve",
+            "group": st.column_config.TextColumn("Condition", width="medium"),
+            "n_runs": "Runs",
+            "step": st.column_config.NumberColumn("Last step of all", format="localized"),
+            "tokens_seen": st.column_config.NumberColumn("Last tokens of all", format="compact"),
+            "mean": number("Mean"),
+            "low": number(f"{level} low"),
+            "high": number(f"{level} high"),
+            "sd": number("SD over runs"),
+        },
+    )
+
+
+def _limits(answers: Sequence[LossCurves], choices: Choices, n_drawn: int, n_groups: int) -> None:
+    """What is not in the picture, always in sight, and what the picture cannot tell."""
+    on_log = choices.y_scale == "log"
+    told, fine = notes(
+        answers,
+        n_drawn=n_drawn,
+        n_groups=n_groups,
+        hidden=hidden_values(answers) if on_log else 0,
+        below=cut_intervals(answers) if on_log else 0,
+    )
+    for line in told:
+        st.caption(f":material/info: {escape_markdown(line)}")
+    if fine:
+        with st.expander("What this picture cannot tell"):
+            st.markdown("\n".join(f"- {escape_markdown(line)}" for line in fine))
+
+
+if __name__ == "__main__":
+    show(render)

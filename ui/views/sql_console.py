@@ -1,0 +1,193 @@
+"""SQL: a read-only editor over the public views."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import streamlit as st
+
+from archive.console import SqlResult
+from archive.errors import SqlRefused, SqlStopped
+from archive.store import Archive
+from ui.models.examples import EXAMPLES
+from ui.models.sql import (
+    Axes,
+    PublicView,
+    colour_columns,
+    figure_in_words,
+    hidden_points,
+    likely_axes,
+    numeric_columns,
+    public_views,
+    result_figure,
+    to_csv,
+    to_parquet,
+    unique_names,
+)
+from ui.models.text import count, escape_markdown, plural
+from ui.state import ask, ask_sql, show, sql_limits
+from ui.view import view
+from ui.widgets import PLOTLY
+
+DEFAULT = EXAMPLES[0].sql
+
+
+@view(title="SQL", order=90, icon=":material/database:", url_path="sql")
+def render(archive: Archive) -> None:
+    """Ask anything of the public views: reads only, within limits of time and memory."""
+    views = ask(archive, public_views)
+    with st.sidebar:
+        _schema(views)
+    _examples()
+    with st.form("statement", border=False, enter_to_submit=True):
+        sql = st.text_area("Statement", DEFAULT, key="sql", bind="query-params", height=210, max_chars=50_000)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.form_submit_button("Run", type="primary", icon=":material/play_arrow:", help="Ctrl + Enter")
+            limits = sql_limits()
+            st.caption(
+                f"Reads only: one statement, at most {limits.seconds:g} s, {count(limits.memory_mb)} MB "
+                f"and {count(limits.rows)} rows."
+            )
+    if not sql.strip():
+        return
+    try:
+        result = ask_sql(archive, sql)
+    except (SqlRefused, SqlStopped) as error:
+        # as code: the message marks the place of a mistake by its column
+        st.error("The statement was not run to its end.", icon=":material/error:")
+        st.code(str(error), language=None, wrap_lines=False)
+        return
+    _result(result)
+
+
+def _take(sql: str) -> None:
+    st.session_state["sql"] = sql
+
+
+def _schema(views: Sequence[PublicView]) -> None:
+    st.subheader("Views", anchor=False)
+    by_name = {v.name: v for v in views}
+    names = list(by_name)
+    name = st.selectbox("View", names, index=names.index("v_curve") if "v_curve" in names else 0, key="view")
+    chosen = by_name[name]
+    st.caption(escape_markdown(chosen.about))
+    st.button(
+        "Show 20 rows",
+        icon=":material/table_rows:",
+        on_click=_take,
+        args=(chosen.sample,),
+        width="stretch",
+    )
+    st.dataframe(
+        pa.table({"Column": [c for c, _ in chosen.columns], "Type": [t.lower() for _, t in chosen.columns]}),
+        hide_index=True,
+        height="content",
+        alt=f"Columns of {name} with their types",
+    )
+
+
+def _examples() -> None:
+    titles = [e.title for e in EXAMPLES]
+    by_title = {e.title: e.sql for e in EXAMPLES}
+
+    def take() -> None:
+        title = st.session_state["example"]
+        if title:
+            _take(by_title[title])
+
+    st.selectbox(
+        "Start from a question",
+        titles,
+        index=None,
+        key="example",
+        on_change=take,
+        placeholder="choose one, then change its SQL",
+        width=560,
+    )
+
+
+def _result(result: SqlResult) -> None:
+    table = result.table.rename_columns(unique_names(result.table.column_names))
+    words = f"{plural(table.num_rows, 'row')} in {result.seconds:.2g} s"
+    if result.from_snapshot:
+        words += ", from the published copy because the archive is being written"
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.caption(words + ".")
+        with st.container(horizontal=True, width="content"):
+            _download(table, "CSV")
+            _download(table, "Parquet")
+    if result.truncated:
+        st.warning(
+            f"Cut after {count(table.num_rows)} rows: add a LIMIT or a WHERE, or run `pathscope sql` for more.",
+            icon=":material/content_cut:",
+        )
+    in_rows, in_a_chart = st.tabs(["Table", "Chart"])
+    with in_rows:
+        st.dataframe(
+            table,
+            hide_index=True,
+            height="content" if table.num_rows <= 12 else 460,
+            alt=f"Result: {words}; columns {', '.join(table.column_names[:12])}",
+        )
+    with in_a_chart:
+        _chart(table)
+
+
+def _download(table: pa.Table, kind: str) -> None:
+    write, mime = {"CSV": (to_csv, "text/csv"), "Parquet": (to_parquet, "application/vnd.apache.parquet")}[
+        kind
+    ]
+    st.download_button(
+        kind,
+        lambda: write(table),
+        f"result.{kind.lower()}",
+        mime,
+        key=f"download-{kind}",
+        icon=":material/download:",
+        type="tertiary",
+        on_click="ignore",
+    )
+
+
+def _chart(table: pa.Table) -> None:
+    likely = likely_axes(table) if table.num_rows else None
+    if likely is None:
+        st.caption("A chart needs at least one row and two columns of numbers.")
+        return
+    numbers, colours = numeric_columns(table), ["", *colour_columns(table)]
+    scales = ["linear", "log"]
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        x = st.selectbox(
+            "Across", numbers, numbers.index(likely.x), key="chart_x", bind="query-params", width=180
+        )
+        y = st.selectbox(
+            "Up", numbers, numbers.index(likely.y), key="chart_y", bind="query-params", width=180
+        )
+        colour = st.selectbox(
+            "One colour per",
+            colours,
+            colours.index(likely.colour),
+            key="chart_colour",
+            bind="query-params",
+            format_func=lambda name: name or "nothing",
+            width=180,
+        )
+        x_scale = st.segmented_control(
+            "x axis", scales, default="linear", key="chart_x_scale", bind="query-params", required=True
+        )
+        y_scale = st.segmented_control(
+            "y axis", scales, default="linear", key="chart_y_scale", bind="query-params", required=True
+        )
+    axes = Axes(x, y, colour)
+    st.plotly_chart(
+        result_figure(table, axes, x_scale=x_scale, y_scale=y_scale),
+        key="chart",
+        config=PLOTLY,
+        alt=figure_in_words(table, axes),
+    )
+    hidden = hidden_points(table, axes, x_scale=x_scale, y_scale=y_scale)
+    if hidden:
+        st.caption(f":material/info: {plural(hidden, 'point')} at or below 0 have no place on a log axis.")
+
+
+if __name__ == "__main__":
+    show(render)
