@@ -1,15 +1,16 @@
 """The only writer: turns shards in the inbox into rows, exactly once.
 
-For each batch of shards: open, BEGIN, map natural keys to ids, look at the ledger, delete what is replaced,
-insert, write the ledger, COMMIT, close; only then move the shards out of the inbox. Killed anywhere before
-COMMIT, nothing happened; killed after it, the shard's name is in the ledger and the next commit only moves
-the folder.
+For each batch of shards: check their files (`inspection.py`), open, BEGIN, map natural keys to ids, look at the
+ledger, delete what is replaced, insert, write the ledger, COMMIT, close; only then move the shards out of the
+inbox. Killed anywhere before COMMIT, nothing happened; killed after it, the shard's name is in the ledger and the
+next commit only moves the folder.
 """
 
 import errno
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy import Connection, exc
 
 from archive.errors import ArchiveNotFound, NoSpace, PathscopeError, ShardRefused
 from archive.identity import canonical_json
+from archive.inspection import Cells, inspect
 from archive.layout import Layout
 from archive.layout import pending_shards as pending_shards  # ingest asks the committer for its queue
 from archive.lock import writer_lock
@@ -35,6 +36,7 @@ from archive.store import WRITE_PATIENCE, Archive, check_schema, connect, driver
 
 BATCH_SHARDS = 64
 BATCH_BYTES = 64 * 2**20
+CHECKING_THREADS = 4
 SPACE_MARGIN = 8 * 2**20
 UNFINISHED_SECONDS = 24 * 3600.0
 
@@ -77,7 +79,7 @@ def commit_inbox(layout: Layout, *, patience: float = WRITE_PATIENCE, replay: bo
                     break
                 except _Refusal as refusal:  # the transaction is rolled back; go on without that shard
                     _set_aside(layout, refusal.shard, str(refusal), report)
-                    batch = [m for m in batch if m.path != refusal.shard]
+                    batch = [shard for shard in batch if shard.manifest.path != refusal.shard]
     return report
 
 
@@ -111,26 +113,53 @@ def step(name: str) -> None:
     """Marks a point between two steps of a commit; crash tests kill the process here."""
 
 
+@dataclass(frozen=True)
+class _Checked:
+    """A shard whose files are what its manifest says."""
+
+    manifest: Manifest
+    cells: Cells
+
+
 def _next_batch(
     waiting: Sequence[Path], layout: Layout, report: CommitReport
-) -> tuple[list[Manifest], list[Path]]:
-    batch: list[Manifest] = []
+) -> tuple[list[_Checked], list[Path]]:
+    """The next shards to enter, checked before the database is opened, and those that wait for another batch."""
+    candidates, rest = waiting[:BATCH_SHARDS], list(waiting[BATCH_SHARDS:])
+    batch: list[_Checked] = []
     size = 0
-    for index, path in enumerate(waiting):
-        try:
-            manifest = read_manifest(path)
-        except ShardRefused as error:
-            _set_aside(layout, path, str(error), report)
-            continue
-        if batch and (len(batch) >= BATCH_SHARDS or size + manifest.n_bytes > BATCH_BYTES):
-            return batch, list(waiting[index:])
-        batch.append(manifest)
-        size += manifest.n_bytes
-    return batch, []
+    with ThreadPoolExecutor(
+        CHECKING_THREADS
+    ) as pool:  # hashing and Parquet work outside the interpreter lock
+        found = pool.map(_checked, candidates)
+        for index, (path, shard) in enumerate(zip(candidates, found, strict=True)):
+            if isinstance(shard, str):
+                _set_aside(layout, path, shard, report)
+                continue
+            if batch and size + shard.manifest.n_bytes > BATCH_BYTES:
+                return batch, [*candidates[index:], *rest]
+            batch.append(shard)
+            size += shard.manifest.n_bytes
+    return batch, rest
 
 
-def _commit_batch(layout: Layout, batch: Sequence[Manifest], report: CommitReport, patience: float) -> None:
-    _check_space(layout, batch)
+def _checked(path: Path) -> _Checked | str:
+    """The shard, or why it is refused."""
+    try:
+        manifest = read_manifest(path)
+        return _Checked(manifest, inspect(manifest))
+    except Exception as error:
+        if not _is_the_shards_fault(error):
+            raise
+        return _reason(error)
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, ShardRefused) else f"{type(error).__name__}: {error}"
+
+
+def _commit_batch(layout: Layout, batch: Sequence[_Checked], report: CommitReport, patience: float) -> None:
+    _check_space(layout, [shard.manifest for shard in batch])
     done = CommitReport()
     with (
         connect(layout.database, read_only=False, patience=patience) as connection,
@@ -140,7 +169,7 @@ def _commit_batch(layout: Layout, batch: Sequence[Manifest], report: CommitRepor
         check_schema(raw, layout.database)
         step("opened")
         with connection.begin():
-            names = [m.name for m in batch]
+            names = [shard.manifest.name for shard in batch]
             known = {
                 n
                 for (n,) in raw.execute(
@@ -148,24 +177,21 @@ def _commit_batch(layout: Layout, batch: Sequence[Manifest], report: CommitRepor
                 ).fetchall()
             }
             dimensions = Dimensions(connection)
-            for manifest in batch:
-                if manifest.name in known:
+            for shard in batch:
+                if shard.manifest.name in known:
                     continue
                 try:
-                    _commit_shard(connection, raw, dimensions, manifest, done)
+                    _commit_shard(connection, raw, dimensions, shard, done)
                 except Exception as error:
                     if not _is_the_shards_fault(error):
                         raise
-                    reason = (
-                        str(error) if isinstance(error, ShardRefused) else f"{type(error).__name__}: {error}"
-                    )
-                    raise _Refusal(manifest.path, reason) from error
+                    raise _Refusal(shard.manifest.path, _reason(error)) from error
                 step("inserted")
             step("before commit")
         step("after commit")
     step("closed")
-    for manifest in batch:
-        _move(manifest.path, layout.committed)
+    for shard in batch:
+        _move(shard.manifest.path, layout.committed)
         step("moved")
     report.n_shards += len(batch)
     report.n_cells += done.n_cells
@@ -177,19 +203,19 @@ def _commit_shard(
     connection: Connection,
     raw: duckdb.DuckDBPyConnection,
     dimensions: Dimensions,
-    manifest: Manifest,
+    shard: _Checked,
     done: CommitReport,
 ) -> None:
     """Enter one shard inside the open transaction."""
+    manifest = shard.manifest
     dimensions.enter(manifest)
     shard_id = dimensions.fresh_ids(d.shard, 1)[0]
     file_ids = dimensions.files(manifest.records.get("source_file", []), shard_id)
-    decision = reconcile(raw, dimensions, manifest, shard_id, file_ids)
+    decision = reconcile(raw, dimensions, manifest, shard.cells, shard_id, file_ids)
     for table in manifest.tables:
         if table != "cells":
             _insert_facts(raw, FACT_TABLES[table], manifest, decision)
             step(f"facts {table}")
-    decision.check_counts()
     decision.write_ledger(raw)
     step("ledger")
     connection.execute(
@@ -216,17 +242,8 @@ def _commit_shard(
 def _insert_facts(
     raw: duckdb.DuckDBPyConnection, spec: FactTable, manifest: Manifest, decision: Decision
 ) -> None:
-    """Check a shard's file by its key columns, then let DuckDB read it into its table, in the shard's order."""
+    """Let DuckDB read a shard's file into its table, in the shard's order."""
     path = manifest.path / manifest.tables[spec.name]["file"]
-    with pq.ParquetFile(path) as file:
-        if file.schema_arrow.names != spec.local_schema.names:
-            raise ShardRefused(
-                f"{spec.name} has columns {file.schema_arrow.names}, expected {spec.local_schema.names}"
-            )
-        keys = pa.schema([spec.local_schema.field(name) for name in spec.local_key])
-        last: pa.Table | None = None
-        for batch in file.iter_batches(columns=list(spec.local_key)):
-            last = decision.check(spec, pa.Table.from_batches([batch]).cast(keys), last)
     try:
         decision.insert(raw, spec, path)
     except duckdb.OperationalError:
