@@ -27,11 +27,11 @@ from archive.inspection import Cells, inspect
 from archive.layout import Layout
 from archive.layout import pending_shards as pending_shards  # ingest asks the committer for its queue
 from archive.lock import writer_lock
+from archive.manifest import FACT_TABLES, Manifest, read_manifest
 from archive.mapping import Dimensions
 from archive.reconcile import Decision, reconcile
 from archive.schema import dimensions as d
 from archive.schema.facts import FactTable
-from archive.shard import FACT_TABLES, Manifest, read_manifest
 from archive.store import WRITE_PATIENCE, Archive, check_schema, connect, driver, explain_damage
 
 BATCH_SHARDS = 64

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from archive.errors import ShardRefused
+from archive.manifest import CELL_SCHEMA, FACT_TABLES, SUBJECT_OF_OWNER, Manifest
 from archive.schema.facts import FactTable
 from archive.segments import with_segments
-from archive.shard import CELL_SCHEMA, FACT_TABLES, SUBJECT_OF_OWNER, Manifest, strictly_increasing
+from archive.shard import strictly_increasing
 
 ROWS_AT_ONCE = 500_000  # key columns held in memory
 

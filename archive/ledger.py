@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from archive.manifest import Owner
 from archive.schema.base import CellState, SubjectKind
-from archive.shard import Owner
 from archive.store import Archive
 
 

@@ -15,9 +15,9 @@ from sqlalchemy import Connection, Table, func, select, update
 
 from archive.errors import ShardRefused
 from archive.identity import canonical_json, content_hash
+from archive.manifest import Manifest, Owner
 from archive.schema import dimensions as d
 from archive.schema.base import SubjectKind, arrow_type
-from archive.shard import Manifest, Owner
 from archive.store import driver
 
 FIRST_BLOCK = 1024
@@ -422,20 +422,16 @@ class Dimensions:
         if count == 0:
             return []
         block = d.checkpoint_block
-        blocks = [
-            (int(r.first_id), int(r.size))
-            for r in self.connection.execute(
-                select(block.c.first_id, block.c.size)
-                .where(block.c.run_id == run_id)
-                .order_by(block.c.first_id)
-            )
-        ]
-        used = {
-            int(i)
-            for (i,) in self.connection.execute(
-                select(d.checkpoint.c.id).where(d.checkpoint.c.run_id == run_id)
-            )
-        }
+        blocks: list[tuple[int, int]] = []
+        used: set[int] = set()
+        if not self.is_new("run", run_id):
+            found = select(block.c.first_id, block.c.size).where(block.c.run_id == run_id)
+            blocks = [
+                (int(r.first_id), int(r.size))
+                for r in self.connection.execute(found.order_by(block.c.first_id))
+            ]
+            mine = select(d.checkpoint.c.id).where(d.checkpoint.c.run_id == run_id)
+            used = {int(i) for (i,) in self.connection.execute(mine)}
         free = [i for first, size in blocks for i in range(first, first + size) if i not in used]
         while len(free) < count:
             last = self.connection.execute(select(func.max(block.c.first_id + block.c.size))).scalar()

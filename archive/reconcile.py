@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 
 from archive.inspection import Cells, code_of
+from archive.manifest import SUBJECT_OF_OWNER, Manifest
 from archive.mapping import Dimensions, subject_kind
 from archive.schema.base import CellState, SubjectKind
 from archive.schema.facts import CONTENT, FACTS, OWNER_COLUMNS, FactTable
 from archive.segments import recount, replace_segment
-from archive.shard import SUBJECT_OF_OWNER, Manifest
 
 CONTENT_NAMES = frozenset(t.name for t in CONTENT)
 

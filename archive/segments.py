@@ -8,8 +8,8 @@ import duckdb
 import numpy as np
 
 from archive.errors import ShardRefused
+from archive.manifest import Manifest
 from archive.schema.base import CellState, SubjectKind
-from archive.shard import Manifest
 
 
 def with_segments(manifest: Manifest, cells: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

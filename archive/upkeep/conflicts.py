@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from archive.manifest import SUBJECT_OF_OWNER
 from archive.mapping import DEFINING, RUN_FIELDS
 from archive.schema.facts import FACTS, OWNER_COLUMNS, FactTable
-from archive.shard import SUBJECT_OF_OWNER
 from archive.upkeep.findings import MAX_EXAMPLES
 from archive.upkeep.two import TwoArchives, blank
 

@@ -13,8 +13,8 @@ import duckdb
 
 from archive.errors import UnknownName, UsageError
 from archive.layout import Layout
+from archive.manifest import SUBJECT_OF_OWNER
 from archive.schema.facts import FACTS, OWNER_COLUMNS
-from archive.shard import SUBJECT_OF_OWNER
 from archive.store import READ_PATIENCE, WRITE_PATIENCE, Archive
 from archive.upkeep.change import audit, changing, find_run
 from archive.upkeep.weights import put_aside, settle, weight_folders

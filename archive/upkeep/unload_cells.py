@@ -14,10 +14,11 @@ import numpy as np
 import pyarrow as pa
 
 from archive.identity import canonical_json
+from archive.manifest import SUBJECT_OF_OWNER
 from archive.records import Provenance, Run, Study
 from archive.schema.base import CellState, SubjectKind
 from archive.schema.facts import FACTS, OWNER_COLUMNS, FactTable
-from archive.shard import SUBJECT_OF_OWNER, ShardBuilder
+from archive.shard import ShardBuilder
 from archive.upkeep.natural import Natural
 
 # estimated size of one piece in memory; a single larger cell still travels whole

@@ -5,8 +5,8 @@ Set-based: a few statements per table, whatever the number of cells.
 
 from collections.abc import Iterator
 
+from archive.manifest import SUBJECT_OF_OWNER
 from archive.schema.facts import OWNER_COLUMNS, FactTable
-from archive.shard import SUBJECT_OF_OWNER
 from archive.store import Archive
 from archive.upkeep.findings import Finding, offenders
 

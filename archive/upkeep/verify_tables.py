@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
+from archive.manifest import SUBJECT_OF_OWNER
 from archive.schema.base import SubjectKind
 from archive.schema.dimensions import DIMENSIONS
 from archive.schema.facts import FACTS, all_fact_tables
-from archive.shard import SUBJECT_OF_OWNER
 from archive.store import Archive
 from archive.upkeep.findings import DAMAGED, MAX_EXAMPLES, Finding, offenders
 from archive.upkeep.references import REFERENCES

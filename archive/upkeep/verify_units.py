@@ -7,7 +7,7 @@ from pathlib import Path
 from archive.errors import ShardRefused
 from archive.layout import Layout, pending_shards
 from archive.lock import writer_lock
-from archive.shard import read_manifest
+from archive.manifest import read_manifest
 from archive.store import Archive
 from archive.upkeep.findings import Finding
 from archive.upkeep.waiting import reason_file

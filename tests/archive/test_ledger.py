@@ -2,9 +2,10 @@
 
 from archive.layout import Layout
 from archive.ledger import KnownCell, known_cells, known_files
+from archive.manifest import Owner
 from archive.records import Checkpoint, Measure, Quantity
 from archive.schema.base import CellState
-from archive.shard import Owner, ShardBuilder
+from archive.shard import ShardBuilder
 from archive.store import Archive
 from tests.archive.making import (
     HEAD,

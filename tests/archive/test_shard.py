@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 
 from archive.errors import ShardRefused
 from archive.layout import Layout
+from archive.manifest import FACT_TABLES, read_manifest
 from archive.records import Checkpoint, Encoding, Measure, Part, Quantity, TextSet, Tokenizer
 from archive.schema.base import CellState
 from archive.schema.facts import OWNER_COLUMNS, FactTable
-from archive.shard import FACT_TABLES, ShardBuilder, read_manifest, strictly_increasing
+from archive.shard import ShardBuilder, strictly_increasing
 from archive.store import Archive
 from tests.archive.making import (
     HEAD,
