@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Table, func, select, update
 from archive.errors import ShardRefused
 from archive.identity import canonical_json, content_hash
 from archive.manifest import Manifest, Owner
+from archive.records import ACCEPTED
 from archive.schema import dimensions as d
 from archive.schema.base import SubjectKind, arrow_type
 from archive.store import driver
@@ -411,7 +412,8 @@ class Dimensions:
                 f"{old[:12]}…; re-uploaded weights need another snapshot name"
             )
         self._fill(d.checkpoint, stored, given)
-        if stored["integrity"] == "ok" and given["integrity"] != "ok":
+        accepted = stored["integrity_note"].startswith(ACCEPTED)
+        if stored["integrity"] == "ok" and given["integrity"] != "ok" and not accepted:
             changes = {k: given[k] for k in ("integrity", "integrity_note", "integrity_link")}
             self.connection.execute(
                 update(d.checkpoint).where(d.checkpoint.c.id == stored["id"]).values(**changes)

@@ -13,6 +13,8 @@ from archive.identity import content_hash
 Direction = Literal["higher is better", "lower is better", "neither"]
 Integrity = Literal["ok", "duplicate", "out_of_order", "absent", "defect"]
 WeightProcessing = Literal["raw", "fold_ln", "fold_ln_center", "unknown"]
+# how the note of a checkpoint begins that a person has accepted against what was said: it stays ok
+ACCEPTED = "accepted by "
 Name = Annotated[str, Field(min_length=1, max_length=500)]
 
 

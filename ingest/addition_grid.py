@@ -18,7 +18,7 @@ from ingest.fourier import (
 )
 from ingest.measure import NotApplicable
 from ingest.models.loaded import LoadedModel
-from ingest.tasks.modular_addition import ModularAddition
+from ingest.tasks.modular_arithmetic import ModularArithmetic
 
 # the rule whose frequencies restricted loss, excluded loss and fve use: on the published run it names the five
 # that the logits stand out by, where a quarter of the largest logit coefficient names two and W_E's norm ten
@@ -47,8 +47,12 @@ class AdditionGrid:
     def of(cls, evaluation: WholeEvaluation) -> "AdditionGrid":
         """The grid of a checkpoint; raises NotApplicable for other tasks and for p = 2."""
         task = evaluation.task
-        if not isinstance(task, ModularAddition):
+        if not isinstance(task, ModularArithmetic):
             raise NotApplicable(f"frequencies are those of addition modulo a prime; the task is {task.name}")
+        if task.operation != "add":
+            raise NotApplicable(
+                f"frequencies are those of addition modulo a prime; this operation is {task.operation}"
+            )
         p = task.p
         if p == 2:
             raise NotApplicable("modulo 2 there is no frequency")
@@ -71,11 +75,9 @@ class AdditionGrid:
         W_E: embedding of the p numbers. W_L = W_out W_U of the last layer over the p answers, raw: a final
         LayerNorm is not in it; left out without an MLP.
         """
-        weights, p = self.model.weights, self.p
-        spectra = {"W_E": frequency_norms(weights["embed.W_E"][:p])}
+        spectra = {"W_E": frequency_norms(self.model.weights["embed.W_E"][: self.p])}
         if self.has_mlp:
-            out = weights[f"blocks.{self.model.layout.n_layers - 1}.mlp.W_out"].double()
-            spectra["W_L"] = frequency_norms((out @ weights["unembed.W_U"][:, :p].double()).T)
+            spectra["W_L"] = output_spectrum(self.model, self.p)
         return {**spectra, "logits": logit_coefficients(self.logits)}
 
     @cached_property
@@ -99,7 +101,7 @@ class AdditionGrid:
     @property
     def has_mlp(self) -> bool:
         """False for attention-only models."""
-        return self.model.layout.n_layers > 0 and self.model.layout.d_mlp > 0
+        return has_mlp(self.model)
 
 
 def addition_grid(evaluation: WholeEvaluation) -> AdditionGrid:
@@ -107,14 +109,30 @@ def addition_grid(evaluation: WholeEvaluation) -> AdditionGrid:
     return evaluation.once(AdditionGrid.of)
 
 
+def has_mlp(model: LoadedModel) -> bool:
+    """False for attention-only models."""
+    return model.layout.n_layers > 0 and model.layout.d_mlp > 0
+
+
+def output_spectrum(model: LoadedModel, p: int) -> Float[Tensor, " frequency"]:
+    """Norm of each frequency in W_L = W_out W_U of the last layer, over the p answers."""
+    out = model.weights[f"blocks.{model.layout.n_layers - 1}.mlp.W_out"].double()
+    return frequency_norms((out @ model.weights["unembed.W_U"][:, :p].double()).T)
+
+
 def current_keys(grid: AdditionGrid) -> tuple[int, ...]:
     """Key frequencies of this checkpoint by the default rule; raises NotApplicable where there is none."""
-    if not grid.has_mlp:
+    return keys_of(grid.model, grid.p)
+
+
+def keys_of(model: LoadedModel, p: int) -> tuple[int, ...]:
+    """Key frequencies of a checkpoint by the default rule, W_L; raises NotApplicable where there is none."""
+    if not has_mlp(model):
         raise NotApplicable(
             "key frequencies are taken from the map of neurons to logits, and the model has no MLP; "
             "excluded_loss_by_frequency needs none"
         )
-    keys = grid.key_frequencies[DEFAULT_RULE]
+    keys = above_quarter(output_spectrum(model, p))
     if not keys:
         raise NotApplicable("the map of neurons to logits is 0, so no frequency is a key frequency")
     return keys

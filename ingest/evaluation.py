@@ -2,16 +2,32 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
+import numpy as np
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from archive.records import Part
+from ingest.answers import Answers
 from ingest.models.loaded import LoadedModel
 from ingest.task import Task
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """How a model of any kind answers all examples of an evaluation set, in the order of `task.evaluation()`.
+
+    splits: which examples are in which part. answers: at the positions read.
+    """
+
+    task: Task
+    splits: Mapping[Part, Bool[Tensor, " example"]]
+    answers: Answers
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,3 +51,9 @@ class WholeEvaluation:
             self._made[make] = make(self)
         made: T = self._made[make]
         return made
+
+    @cached_property
+    def predictions(self) -> Predictions:
+        """The answers, for measures that need no more than these."""
+        targets = torch.from_numpy(self.task.evaluation().targets.astype(np.int64))
+        return Predictions(self.task, self.splits, Answers.of(self.logits, targets))

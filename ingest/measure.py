@@ -1,9 +1,23 @@
 """What a measure is: a decorated function with everything a reader must know about its number.
 
-Its first parameter says what it reads. `Activations`: it returns one value per example (and layer and
-head), and the mean over examples is stored. `LoadedModel`: it returns one value per named part.
-`WholeEvaluation`: it sees all examples at once and returns one value per example with scope "split", else
-one value or vector per named part.
+Its parameters say what it reads:
+
+    Activations                   a batch of examples: one value per example (and layer and head, or read position),
+                                  of which the mean over examples is stored
+    NamedWeights                  the weights of a model of any kind: one value or vector per named part
+    LoadedModel                   the same, of the small transformer
+    Predictions                   how a model of any kind answers all examples: as WholeEvaluation
+    WholeEvaluation               all examples at once: one value per example (scope "split"), one row of values per
+                                  example (scope "token"), else one value, vector, or one value per example (of
+                                  which the mean is stored) per named part
+    WholeEvaluation, LoadedModel  the same, and the run's final checkpoint
+    CircuitWeights                the weights of a model of any kind by their role: one value or vector per head,
+                                  unit or pair of layers
+    Units                         one layer's units on their way through the evaluation set: returns a UnitReducer
+    PromptScores                  what a model of any kind answers to prompts: one value per prompt
+    Distributions                 the logits of one sequence: a list of likely tokens per position
+    WeightHistory                 the weights of all kept checkpoints of a run: vectors per part, for each step
+    EvaluationHistory             the same, and what they say to the evaluation set
 """
 
 import inspect
@@ -13,39 +27,137 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from torch import Tensor
 
-from archive.records import NO_ENCODING, Direction, Measure, Part, Quantity
-from ingest.evaluation import WholeEvaluation
-from ingest.models.loaded import Activations, LoadedModel
+from archive.records import NO_ENCODING, NO_SITE, Direction, Measure, Part, Quantity, Site, WeightProcessing
+from ingest.applicable import NotApplicable as NotApplicable
+from ingest.circuit import CircuitWeights
+from ingest.distributions import Distributions
+from ingest.evaluation import Predictions, WholeEvaluation
+from ingest.history import EvaluationHistory, WeightHistory
+from ingest.mathematics.composition import LayerPair
+from ingest.mathematics.prompt_scores import PromptScores
+from ingest.mathematics.token_top import TokenTop
+from ingest.models.loaded import Activations, LoadedModel, NamedWeights
 from ingest.registry import RegistrationRefused, Registry, first_sentence, require_text
 from ingest.task import Task
+from ingest.units import UnitReducer, Units
 
-Scope = Literal["split", "tensor", "part", "head", "vector"]
-Reads = Literal["examples", "weights", "evaluation"]
-Schedule = Literal["all", "sparse"]
-ReadsExamples: TypeAlias = Callable[[Activations], Tensor]
-ReadsWeights: TypeAlias = Callable[[LoadedModel], Mapping[Part, float]]
-ReadsEvaluation: TypeAlias = Callable[
-    [WholeEvaluation], Tensor | Mapping[Part, float] | Mapping[Part, Tensor]
+Scope = Literal[
+    "split",
+    "tensor",
+    "part",
+    "head",
+    "head vector",
+    "head pair",
+    "vector",
+    "position",
+    "token",
+    "token top",
+    "unit",
+    "unit top",
+    "unit histogram",
+    "unit vector",
+    "item",
+    "attention",
 ]
-Function = TypeVar("Function", ReadsExamples, ReadsWeights, ReadsEvaluation)
+Reads = Literal[
+    "examples",
+    "weights",
+    "predictions",
+    "evaluation",
+    "weight history",
+    "evaluation history",
+    "circuit",
+    "units",
+    "prompts",
+    "distributions",
+]
+# what must be there besides the checkpoint itself
+Needs = Literal["checkpoint", "final", "history"]
+Schedule = Literal["all", "sparse"]
+# which of a study's eval sets a measure is taken on where nobody says: any but prompts, texts where there are any,
+# those with repeated blocks, or prompts
+TakenOn = Literal["any", "text", "repeats", "prompts"]
+Parts: TypeAlias = Mapping[Part, float] | Mapping[Part, Tensor]
+Rows: TypeAlias = Mapping[int, Mapping[Part, Tensor]]
+ReadsExamples: TypeAlias = Callable[[Activations], Tensor]
+ReadsWeights: TypeAlias = Callable[[LoadedModel], Parts] | Callable[[NamedWeights], Parts]
+ReadsPredictions: TypeAlias = Callable[[Predictions], Tensor | Parts]
+ReadsEvaluation: TypeAlias = Callable[[WholeEvaluation], Tensor | Parts]
+ReadsFinal: TypeAlias = Callable[[WholeEvaluation, LoadedModel], Tensor | Parts]
+ReadsWeightHistory: TypeAlias = Callable[[WeightHistory], Rows]
+ReadsEvaluationHistory: TypeAlias = Callable[[EvaluationHistory], Rows]
+ReadsCircuit: TypeAlias = (
+    Callable[[CircuitWeights], Tensor]
+    | Callable[[CircuitWeights], list[LayerPair]]
+    | Callable[[CircuitWeights], Mapping[Part, Tensor]]
+)
+ReadsUnits: TypeAlias = Callable[[Units], UnitReducer]
+ReadsPrompts: TypeAlias = Callable[[PromptScores], Tensor]
+ReadsDistributions: TypeAlias = Callable[[Distributions], TokenTop]
+AnyFunction: TypeAlias = (
+    ReadsCircuit
+    | ReadsUnits
+    | ReadsPrompts
+    | ReadsDistributions
+    | ReadsExamples
+    | ReadsWeights
+    | ReadsPredictions
+    | ReadsEvaluation
+    | ReadsFinal
+    | ReadsWeightHistory
+    | ReadsEvaluationHistory
+)
+Function = TypeVar(
+    "Function",
+    ReadsCircuit,
+    ReadsUnits,
+    ReadsPrompts,
+    ReadsDistributions,
+    ReadsExamples,
+    ReadsWeights,
+    ReadsPredictions,
+    ReadsEvaluation,
+    ReadsFinal,
+    ReadsWeightHistory,
+    ReadsEvaluationHistory,
+)
 
 TABLE_OF_SCOPE: dict[Scope, str] = {
     "split": "fact_scalar",
     "tensor": "fact_scalar",
     "part": "fact_scalar",
     "head": "fact_head",
+    "head vector": "fact_vector",
+    "head pair": "fact_head_pair",
     "vector": "fact_vector",
+    "position": "fact_position",
+    "token": "fact_token",
+    "token top": "fact_token_top",
+    "unit": "fact_neuron",
+    "unit top": "fact_neuron_top",
+    "unit histogram": "fact_histogram",
+    "unit vector": "fact_vector",
+    "item": "fact_item",
+    "attention": "fact_attention",
 }
 # which scopes fit what a measure reads
 SCOPES_OF: dict[Reads, tuple[Scope, ...]] = {
-    "examples": ("split", "head"),
-    "weights": ("tensor", "part"),
-    "evaluation": ("split", "part", "vector"),
+    "examples": ("split", "head", "position", "head vector", "attention"),
+    "weights": ("tensor", "part", "vector"),
+    "predictions": ("split", "part", "token"),
+    "evaluation": ("split", "part", "vector", "tensor", "token"),
+    "weight history": ("vector",),
+    "evaluation history": ("vector",),
+    "circuit": ("head", "head pair", "unit vector"),
+    "units": ("unit", "unit top", "unit histogram"),
+    "prompts": ("item",),
+    "distributions": ("token top",),
 }
-
-
-class NotApplicable(Exception):
-    """Raised by a measure that has no meaning for this model or task; its text says why."""
+OF_WEIGHTS: tuple[Reads, ...] = ("weights", "weight history", "circuit")
+# taken in one way of models of any kind, the small transformer included
+OF_MODELS: tuple[Reads, ...] = ("circuit", "units", "prompts", "distributions")
+# only these tables have a column for it
+WITH_CHANCE: tuple[Scope, ...] = ("split", "tensor", "part", "head", "item")
 
 
 @dataclass(frozen=True)
@@ -53,28 +165,73 @@ class RegisteredMeasure:
     """A measure: what it means (`record`), how it is computed, and when.
 
     name: what a study calls it: the measure's name, with `:variant` where one definition comes in several.
-    chance: the value under the measure's null, for a task. traced: it reads attention or MLP activations,
-    not only logits. schedule: on all checkpoints by default, or on about a dozen ("sparse"). params: settings
-    that are part of the quantity and tell the variants apart.
+    needs: what it takes besides the checkpoint itself; "final" and "history" can only be measured when training
+    is over. any_model: it also reads language models, not only the small transformer. chance: the value under
+    the measure's null, for a task. traced: it reads attention or MLP activations, not only logits. schedule: on
+    all checkpoints by default, or on about a dozen ("sparse"). params: settings that are part of the quantity
+    and tell the variants apart; of_task: those that follow from the task. processing: how weights are changed
+    before they are looked at; site: where units live. taken_on: on which eval sets by default.
     """
 
     name: str
     record: Measure
-    function: ReadsExamples | ReadsWeights | ReadsEvaluation
+    function: AnyFunction
     reads: Reads
+    needs: Needs
+    any_model: bool
     scope: Scope
     traced: bool
     chance: Callable[[Task], float] | None
     schedule: Schedule
     params: Mapping[str, Any] = field(default_factory=dict)
+    of_task: Callable[[Task], Mapping[str, Any]] | None = None
+    processing: WeightProcessing = "raw"
+    site: Site = NO_SITE
+    taken_on: TakenOn = "any"
 
-    def quantity(self, task: Task, *, dtype: str = "float32") -> Quantity:
+    @property
+    def of_models(self) -> bool:
+        """Whether `ingest.scanning` takes it of every model, the small transformer included."""
+        return self.reads in OF_MODELS or self.scope == "attention"
+
+    @property
+    def of_weights(self) -> bool:
+        """Whether it looks at weights only, and so is one quantity whatever the eval set."""
+        return self.reads in OF_WEIGHTS
+
+    def quantity_of_weights(self, *, dtype: str = "float32") -> Quantity:
+        """What is stored for a measure of weights that a task decides nothing about."""
+        return Quantity(
+            measure=self.record,
+            params=dict(self.params),
+            weight_processing=self.processing,
+            dtype=dtype,
+            site=self.site,
+        )
+
+    def quantity(self, task: Task, *, dtype: str = "float32", reference_step: int | None = None) -> Quantity:
         """What is stored for a model of that task; dtype is that of the model's weights.
 
-        A measure of weights has no eval set, so it is the same quantity for every task.
+        reference_step: of the run's final checkpoint, for a measure that needs it: trained on, a run has
+        another one, and its numbers are another quantity. A measure of weights has no eval set, so it is
+        the same quantity for every task. Raises ValueError where the reference step is needed and missing.
         """
-        encoding = NO_ENCODING if self.reads == "weights" else task.eval_set.encoding
-        return Quantity(measure=self.record, encoding=encoding, params=dict(self.params), dtype=dtype)
+        encoding = NO_ENCODING if self.reads in OF_WEIGHTS else task.eval_set.encoding
+        params = {**self.params, **(self.of_task(task) if self.of_task is not None else {})}
+        if self.needs == "final":
+            if reference_step is None:
+                raise ValueError(
+                    f"{self.name} compares with the run's final checkpoint; say at which step it is"
+                )
+            params["reference_step"] = reference_step
+        return Quantity(
+            measure=self.record,
+            encoding=encoding,
+            params=params,
+            weight_processing=self.processing,
+            dtype=dtype,
+            site=self.site,
+        )
 
 
 MEASURES: Registry[RegisteredMeasure] = Registry(
@@ -96,17 +253,22 @@ def measure(
     schedule: Schedule = "all",
     variant: str = "",
     params: Mapping[str, Any] | None = None,
+    of_task: Callable[[Task], Mapping[str, Any]] | None = None,
+    processing: WeightProcessing = "raw",
+    site: Site = NO_SITE,
+    taken_on: TakenOn = "any",
 ) -> Callable[[Function], Function]:
     """Register a function as a measure and return it unchanged.
 
     unit: of the value ("nats", "probability"; "1" for pure numbers). bounds: (lowest, highest possible),
     None for none. The first sentence of the docstring becomes the summary. Raise `version` whenever
     values change. variant, params: for one of several ways to take a measure; all share name, docstring and
-    unit, and `params` keeps their numbers apart.
+    unit, and `params` keeps their numbers apart. of_task: further params that a task decides. processing, site,
+    taken_on: as RegisteredMeasure has them.
 
     Raises RegistrationRefused for a duplicate name (naming both modules), a missing docstring, unit or
-    citation, a first parameter that is not Activations, LoadedModel or WholeEvaluation, or a scope that does
-    not fit it.
+    citation, parameters other than those the module's docstring lists, a scope that does not fit them, or a
+    chance level where the scope has none.
     """
 
     def register(function: Function) -> Function:
@@ -114,7 +276,11 @@ def measure(
         summary = first_sentence(function)
         called = f"{name}:{variant}" if variant else name
         require_text("measure", called, module, {"docstring": summary, "unit": unit, "citation": citation})
-        reads = _what_it_reads(called, function)
+        reads, needs, any_model = _what_it_reads(called, function)
+        if chance is not None and scope not in WITH_CHANCE:
+            raise RegistrationRefused(
+                f"measure {called!r} in {module} gives a chance level; its table {TABLE_OF_SCOPE[scope]} keeps none"
+            )
         if scope not in SCOPES_OF[reads]:
             raise RegistrationRefused(
                 f"measure {called!r} in {module} has scope {scope!r}; what reads {reads} has one of {SCOPES_OF[reads]}"
@@ -138,11 +304,17 @@ def measure(
                 record=record,
                 function=function,
                 reads=reads,
+                needs=needs,
+                any_model=any_model,
                 scope=scope,
                 traced=traced,
                 chance=chance,
                 schedule=schedule,
                 params=dict(params or {}),
+                of_task=of_task,
+                processing=processing,
+                site=site,
+                taken_on="prompts" if reads == "prompts" else taken_on,
             ),
             module=module,
         )
@@ -151,15 +323,31 @@ def measure(
     return register
 
 
-def _what_it_reads(name: str, function: Callable[..., object]) -> Reads:
-    annotations = [parameter.annotation for parameter in inspect.signature(function).parameters.values()]
-    if annotations == [Activations]:
-        return "examples"
-    if annotations == [LoadedModel]:
-        return "weights"
-    if annotations == [WholeEvaluation]:
-        return "evaluation"
-    raise RegistrationRefused(
-        f"measure {name!r} in {function.__module__} takes {annotations}; "
-        "give it one parameter annotated Activations or LoadedModel or WholeEvaluation"
-    )
+# what a function reads and needs, and whether a language model has it too
+_READ_BY: dict[tuple[object, ...], tuple[Reads, Needs, bool]] = {
+    (Activations,): ("examples", "checkpoint", True),
+    (NamedWeights,): ("weights", "checkpoint", True),
+    (LoadedModel,): ("weights", "checkpoint", False),
+    (Predictions,): ("predictions", "checkpoint", True),
+    (WholeEvaluation,): ("evaluation", "checkpoint", False),
+    (WholeEvaluation, LoadedModel): ("evaluation", "final", False),
+    (WeightHistory,): ("weight history", "history", False),
+    (EvaluationHistory,): ("evaluation history", "history", False),
+    (CircuitWeights,): ("circuit", "checkpoint", True),
+    (Units,): ("units", "checkpoint", True),
+    (PromptScores,): ("prompts", "checkpoint", True),
+    (Distributions,): ("distributions", "checkpoint", True),
+}
+
+
+def _what_it_reads(name: str, function: Callable[..., object]) -> tuple[Reads, Needs, bool]:
+    annotations = tuple(parameter.annotation for parameter in inspect.signature(function).parameters.values())
+    found = _READ_BY.get(annotations)
+    if found is None:
+        raise RegistrationRefused(
+            f"measure {name!r} in {function.__module__} takes {list(annotations)}; "
+            "give it one parameter annotated Activations, NamedWeights, LoadedModel, Predictions, WholeEvaluation (with a "
+            "LoadedModel after it for the final checkpoint), WeightHistory, EvaluationHistory, CircuitWeights, Units, "
+            "PromptScores or Distributions"
+        )
+    return found

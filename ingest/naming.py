@@ -28,7 +28,11 @@ def condition_of(spec: TrainSpec) -> str:
     said = {"task", "task_params", "steps", "checkpoints"}
     ours = leaves(spec.model_dump(mode="json", exclude=said))
     # the default batch is the whole training set, which only some tasks have
-    default = leaves(TrainSpec(task=spec.task, batch=spec.batch).model_dump(mode="json", exclude=said))
+    default = leaves(
+        TrainSpec(task=spec.task, task_params=spec.task_params, batch=spec.batch).model_dump(
+            mode="json", exclude=said
+        )
+    )
     changed = {k: v for k, v in ours.items() if v != default.get(k) or (k == "batch" and v is not None)}
     labels = short_names(list(changed))
     words = [f"{key}={_spelt(value)}" for key, value in spec.task_params.items()]

@@ -1,12 +1,13 @@
 """Wanted cells − present cells = what is left to do. Pure: no torch, no disk, no archive."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from archive.ledger import KnownCell
+from archive.manifest import Owner
 from archive.schema.base import CellState
-from archive.shard import Owner
-from ingest.study import PlannedRun
+from ingest.study_parts import AnyRun
 from ingest.wanted import WantedCondition
 
 # a cell that failed this often for a passing reason is left alone until somebody asks with --retry-failed
@@ -17,36 +18,49 @@ Cells = Mapping[tuple[Owner, str], KnownCell]
 LogReach = Mapping[tuple[str, str], int]
 
 
+Run = TypeVar("Run", bound=AnyRun)
+
+
 @dataclass(frozen=True)
-class RunTask:
+class RunTask(Generic[Run]):
     """What one run still needs.
 
-    cells: per checkpoint step, the measures wanted there. log_after: the log is stored up to this step and
+    cells: per checkpoint step, what is wanted there (`WantedMeasure.key`). log_after: the log is stored up to this step and
     wanted from there on; None when it is complete or given up. log_replace: a complete log is to grow,
-    because the study now trains longer. started: the archive holds something of this run.
+    because the study now trains longer. started: the archive holds something of this run. final_cells,
+    history_cells: as cells, of measures that also need the run's final checkpoint or all of its checkpoints.
     """
 
-    run: PlannedRun
+    run: Run
     cells: Mapping[int, tuple[str, ...]]
     log_after: int | None
     log_replace: bool
     started: bool
+    final_cells: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    history_cells: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def all_cells(self) -> Mapping[int, tuple[str, ...]]:
+        """Measured cells still to be filled, whenever they can be."""
+        kinds = (self.cells, self.final_cells, self.history_cells)
+        steps = sorted({step for cells in kinds for step in cells})
+        return {step: tuple(name for cells in kinds for name in cells.get(step, ())) for step in steps}
 
     @property
     def n_cells(self) -> int:
-        """Measured cells still to be filled."""
-        return sum(map(len, self.cells.values()))
+        """Number of measured cells still to be filled."""
+        return sum(map(len, self.all_cells.values()))
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Generic[Run]):
     """What is left of a study, and the count of what is not.
 
     n_wanted = n_present + n_given_up + n_todo. n_given_up: failed for good, or out of reach because the run's
     training did. n_retry: of n_todo, those that failed before for a passing reason.
     """
 
-    tasks: tuple[RunTask, ...]
+    tasks: tuple[RunTask[Run], ...]
     n_runs: int
     n_wanted: int
     n_present: int
@@ -60,14 +74,14 @@ class Plan:
 
 
 def make_plan(
-    runs: Sequence[PlannedRun],
+    runs: Sequence[Run],
     wanted: Mapping[str, WantedCondition],
     cells: Cells,
     log_reach: LogReach,
     *,
     retry_failed: bool = False,
     only: Collection[str] = (),
-) -> Plan:
+) -> Plan[Run]:
     """Compare what is wanted of every run with the ledger.
 
     only: fill these measures and leave everything else, training included, alone.
@@ -75,7 +89,7 @@ def make_plan(
     planner = _Planner(cells, log_reach, retry_failed, only)
     tasks = [planner.task(run, wanted[run.label]) for run in runs]
     return Plan(
-        tasks=tuple(task for task in tasks if task.cells or task.log_after is not None),
+        tasks=tuple(task for task in tasks if task.n_cells or task.log_after is not None),
         n_runs=len(runs),
         n_wanted=planner.n_wanted,
         n_present=planner.n_present,
@@ -94,16 +108,18 @@ class _Planner:
         self.only = only
         self.n_wanted = self.n_present = self.n_given_up = self.n_retry = 0
 
-    def task(self, run: PlannedRun, condition: WantedCondition) -> RunTask:
+    def task(self, run: Run, condition: WantedCondition) -> RunTask[Run]:
         """What the run still needs; empty when nothing."""
         owner = Owner("run", (run.name,))
         logs = [self.cells.get((owner, quantity)) for quantity in condition.logs]
-        reach = min(self.log_reach.get((run.name, quantity), -1) for quantity in condition.logs)
+        # a run that is only loaded has no training log to wait for
+        reaches = (self.log_reach.get((run.name, quantity), -1) for quantity in condition.logs)
+        reach = min(reaches, default=condition.steps)
         given_up = any(map(self._hopeless, logs))
         done = reach >= condition.steps - 1 and all(k is not None and not _failed(k) for k in logs)
         if not self.only:
             self._count_logs(logs, done, given_up)
-        todo: dict[int, list[str]] = {}
+        todo: dict[str, dict[int, list[str]]] = {"checkpoint": {}, "final": {}, "history": {}}
         started = reach >= 0
         for m in condition.measured:
             if self.only and m.measure not in self.only:
@@ -119,10 +135,15 @@ class _Planner:
                     self.n_present += 1
                 else:
                     self.n_retry += known is not None
-                    todo.setdefault(step, []).append(m.measure)
+                    todo[m.needs].setdefault(step, []).append(m.key)
+        cells, final_cells, history_cells = (
+            {step: tuple(found[step]) for step in sorted(found)} for found in todo.values()
+        )
         return RunTask(
             run=run,
-            cells={step: tuple(todo[step]) for step in sorted(todo)},
+            cells=cells,
+            final_cells=final_cells,
+            history_cells=history_cells,
             log_after=None if done or given_up or self.only else reach,
             log_replace=any(known is not None and not _failed(known) for known in logs),
             started=started,

@@ -12,7 +12,7 @@ from typing import Any
 
 from archive.records import Provenance
 
-LIBRARIES = ("torch", "numpy", "safetensors", "duckdb", "pyarrow")
+LIBRARIES = ("torch", "transformers", "numpy", "safetensors", "duckdb", "pyarrow")
 
 
 def provenance(seconds: float, *, device: str = "cpu", **facts: Any) -> Provenance:

@@ -78,7 +78,7 @@ def _allowed(loc: Loc, model: type[BaseModel], settings: Mapping[str, Any]) -> l
     """Keys of the table at `loc`."""
     if loc == ("train", "task_params"):
         train = settings.get("train", {})
-        task = TASKS.get(train.get("task", "modular_addition"))
+        task = TASKS.get(train.get("task", "modular_arithmetic"))
         return sorted(task.model_fields)
     for part in loc:
         inner = _model_in(model.model_fields[str(part)].annotation) if part in model.model_fields else None

@@ -70,6 +70,11 @@ class Task(BaseModel, ABC):
         """Positions at which the loss reads the logits, increasing."""
 
     @property
+    def read_labels(self) -> tuple[str, ...]:
+        """What each read position is called, for people and for curves: `p2` for position 2 by default."""
+        return tuple(f"p{position}" for position in self.read_positions)
+
+    @property
     @abstractmethod
     def n_train(self) -> int | None:
         """Size of the finite training set; None for endless fresh data."""
@@ -77,11 +82,23 @@ class Task(BaseModel, ABC):
     @property
     @abstractmethod
     def evaluation_name(self) -> str:
-        """A few words that say which evaluation set this is ("all pairs modulo 47"), without the split."""
+        """A few words that say which evaluation set this is ("a + b modulo 47, all pairs"), without the split."""
 
     @abstractmethod
     def evaluation(self) -> Examples:
         """The frozen evaluation set: the same for every run of these settings, whatever its seeds."""
+
+    def classes(self) -> Int[np.ndarray, "example position"] | None:
+        """What kind of token each token of `evaluation()` is, as `TokenClass`; None where that means nothing."""
+        return None
+
+    def copies(self) -> Int[np.ndarray, "example position"] | None:
+        """Which copy of a repeated block each token of `evaluation()` belongs to; None where nothing repeats.
+
+        1 for the first copy, 2, 3, ... for later ones, 0 for tokens outside any copy (start token, filler).
+        Later copies are the first one over again, token for token in order; the last may be cut short.
+        """
+        return None
 
     @abstractmethod
     def splits(self, split_seed: int) -> Mapping[Part, Bool[np.ndarray, " example"]]:

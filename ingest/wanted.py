@@ -12,20 +12,37 @@ from typing import Any
 from archive.errors import UsageError
 from archive.identity import content_hash
 from ingest.provenance import code_hash
-from ingest.study import ScheduleChoice, Study
+from ingest.study import Study
+from ingest.study_parts import AnyStudy, ScheduleChoice
 from ingest.train.schedule import sparse_steps
 from ingest.train.spec import TrainSpec
 
-ENTRY_POINT_GROUPS = ("pathscope.measures", "pathscope.tasks")
+ENTRY_POINT_GROUPS = ("pathscope.measures", "pathscope.tasks", "pathscope.families", "pathscope.eval_sets")
 
 
 @dataclass(frozen=True)
 class WantedMeasure:
-    """One measure of one condition: the quantity's hash and the checkpoints it is wanted at."""
+    """One measure of one condition: the quantity's hash and the checkpoints it is wanted at.
+
+    needs: what it takes besides each checkpoint, as in `ingest.measure`: "checkpoint" for nothing, or the run's
+    "final" checkpoint or its whole "history", which are there when training is over. eval_set: what the study
+    calls it, and `encoding` its hash; empty where a run has only one, its task's, or the measure needs none.
+    scope, n_tokens: what it writes for how much, for an estimate; empty where training decides the cost.
+    """
 
     measure: str
     quantity: str
     steps: tuple[int, ...]
+    needs: str = "checkpoint"
+    eval_set: str = ""
+    encoding: str = ""
+    scope: str = ""
+    n_tokens: int = 0
+
+    @property
+    def key(self) -> str:
+        """What cells of it are called within a study: the measure, and on which eval set where there are several."""
+        return f"{self.measure}@{self.eval_set}" if self.eval_set else self.measure
 
 
 @dataclass(frozen=True)
@@ -63,19 +80,17 @@ class Wanted:
             label: WantedCondition(
                 steps=c["steps"],
                 logs=tuple(c["logs"]),
-                measured=tuple(
-                    WantedMeasure(m["measure"], m["quantity"], tuple(m["steps"])) for m in c["measured"]
-                ),
+                measured=tuple(WantedMeasure(**{**m, "steps": tuple(m["steps"])}) for m in c["measured"]),
             )
             for label, c in stored["conditions"].items()
         }
         return cls(conditions, stored["fingerprint"])
 
 
-def fingerprint(study: Study, extra: Sequence[str] = ()) -> str:
-    """Changes whenever the study or any code that could change what it asks for does."""
+def fingerprint(study: AnyStudy, extra: Sequence[str] = (), inputs: Sequence[Any] = ()) -> str:
+    """Changes whenever the study, its inputs, or any code that could change what it asks for does."""
     others = [f"{p.name}={p.value}" for group in ENTRY_POINT_GROUPS for p in entry_points(group=group)]
-    return content_hash([study.resolved(), code_hash(), sorted(others), list(extra)])
+    return content_hash([study.resolved(), code_hash(), sorted(others), list(extra), list(inputs)])
 
 
 def wanted_of(study: Study, stored: Mapping[str, Any] | None, extra: Sequence[str] = ()) -> Wanted:
@@ -101,8 +116,9 @@ def wanted_of(study: Study, stored: Mapping[str, Any] | None, extra: Sequence[st
             measured=tuple(
                 WantedMeasure(
                     one.name,
-                    one.quantity(task, dtype=spec.dtype).hash,
+                    one.quantity(task, dtype=spec.dtype, reference_step=spec.steps).hash,
                     measured_steps(study, spec, one.name, chosen.schedule.get(one.name, one.schedule)),
+                    one.needs,
                 )
                 for one in measures
             ),
@@ -122,6 +138,11 @@ def measured_steps(study: Study, spec: TrainSpec, measure: str, choice: Schedule
     if isinstance(choice, int):
         return sparse_steps(kept, choice)
     missing = sorted(set(choice) - set(kept))
+    if missing and missing[-1] > spec.steps:
+        raise UsageError(
+            f"{study.path}: measures.schedule.{measure} asks for step {missing[-1]}, but training runs from 0 to "
+            f"{spec.steps}; lower it or raise train.steps"
+        )
     if missing:
         near = min(kept, key=lambda step: abs(step - missing[0]))
         raise UsageError(

@@ -25,12 +25,26 @@ from ingest.models.loaded import LoadedModel as LoadedModel
 from ingest.task import Task as Task
 from ingest.task import task as task
 from queries.benchmark_curves import benchmark_curves as benchmark_curves
+from queries.compare_transition_times import compare_transition_times as compare_transition_times
+from queries.composition_history import composition_history as composition_history
+from queries.event_order import event_order as event_order
+from queries.grokking_progress import grokking_progress as grokking_progress
+from queries.head import head as head
 from queries.head_score_history import head_score_history as head_score_history
 from queries.head_scores import head_scores as head_scores
+from queries.key_frequency_history import key_frequency_history as key_frequency_history
 from queries.loss_curves import loss_curves as loss_curves
+from queries.neuron import neuron as neuron
+from queries.output_agreement import output_agreement as output_agreement
 from queries.registry import query as query
+from queries.replicate_induction_transition import (
+    replicate_induction_transition as replicate_induction_transition,
+)
 from queries.results import Answer as Answer
+from queries.task_scores import task_scores as task_scores
+from queries.trajectory_pca import trajectory_pca as trajectory_pca
 from queries.transition_times import transition_times as transition_times
+from queries.transitions_per_position import transitions_per_position as transitions_per_position
 from queries.variance_components import variance_components as variance_components
 
 __version__: str

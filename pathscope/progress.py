@@ -6,7 +6,7 @@ Everything goes to stderr, so stdout holds results only.
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -22,7 +22,7 @@ from ingest.estimate import Estimate, needs
 from ingest.plan import Plan
 from ingest.run.dispatch import Tally, describe_failure
 from ingest.run.unit import CellFailure
-from ingest.study import Study
+from ingest.study_parts import AnyStudy
 
 LINE_SECONDS = 10.0
 # one measure that fails everywhere must not fill a mailbox
@@ -50,7 +50,7 @@ class IngestProgress:
         if self._bars is not None:
             self._bars.stop()
 
-    def planned(self, study: Study, plan: Plan, estimated: Estimate) -> None:
+    def planned(self, study: AnyStudy, plan: Plan[Any], estimated: Estimate) -> None:
         """Say what is about to be done."""
         self._study, self._total = study.name, plan.n_todo
         if self.quiet:

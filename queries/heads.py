@@ -16,13 +16,13 @@ def parse_head(name: str) -> tuple[int, int]:
     return int(found.group(1)), int(found.group(2))
 
 
-def index_limits(selected: Selected) -> list[str]:
-    """What to say about head numbers across runs: they mean the same head only where runs share their init."""
+def index_limits(selected: Selected, what: str = "head") -> list[str]:
+    """What to say about numbers of heads (or neurons) across runs: the same one only where runs share their init."""
     hashes = {r.init_hash for r in selected.runs}
     if len(selected.runs) < 2 or (len(hashes) == 1 and "" not in hashes):
         return []
     known = "different inits" if "" not in hashes else "inits that are not known to be equal"
     return [
-        f"These runs have {known}: a head number names a different head in each, so heads are never averaged by "
-        "number here; compare the best heads, or match heads first."
+        f"These runs have {known}: a {what} number names a different {what} in each, so {what}s are never averaged by "
+        f"number here; compare the best {what}s, or match {what}s first."
     ]

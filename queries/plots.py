@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from queries.axes import GREY, Scale, TimeAxis, colour, dash, faded, finish, symbol
-from queries.tables import floats, shared_folder, stretches
+from queries.tables import floats, shared_folder, shared_words, stretches
 
 if TYPE_CHECKING:
     from queries.benchmark_curves import BenchmarkCurves
@@ -34,7 +34,7 @@ def curves(answer: "LossCurves", *, x_scale: Scale = "log", y_scale: Scale = "li
     at = "step" if answer.axis == "step" else "tokens_seen"
     axis = TimeAxis([floats(answer.table, at)], x_scale)
     groups = list(dict.fromkeys(answer.table["group"].to_pylist()))
-    cut = len(shared_folder(groups))
+    cut = len(shared_words(groups))
     figure = go.Figure()
     lines = list(_by_run(answer.table, at, ("run",), answer.provenance.left_out))
     for k, group in enumerate(groups):
@@ -143,7 +143,7 @@ def brackets(answer: "TransitionTimes", *, x_scale: Scale = "log") -> go.Figure:
     ends = np.array([v for r in rows for v in (r["after"], r["reached"], r["last"]) if v is not None], float)
     axis = TimeAxis([ends], x_scale)
     groups = list(dict.fromkeys(r["group"] for r in rows))
-    cut_run, cut_group = (len(shared_folder(r[name] for r in rows)) for name in ("run", "group"))
+    cut_run, cut_group = len(shared_folder(r["run"] for r in rows)), len(shared_words(groups))
     figure = go.Figure()
     for k, group in enumerate(groups):
         mine = [{**r, "run": r["run"][cut_run:]} for r in rows if r["group"] == group]

@@ -6,26 +6,18 @@ are never put side by side by themselves.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Annotated, TypedDict
 
 from pydantic import Field
 
-from archive.errors import NotComparable, UnknownName, UsageError
+from archive.errors import NotComparable, UsageError
 from archive.store import Archive
+from queries.refusals import VARIANT_FIELDS as VARIANT_FIELDS
+from queries.refusals import how_to_fill, mixed, no_such_variant, told, unknown_measure, who_reads
 from queries.select import Selected
-
-# what must be equal for two numbers to be compared, with the words for it; versions are handled apart
-VARIANT_FIELDS = {
-    "eval_set": "eval set",
-    "encoding_hash": "encoding",
-    "params_json": "parameters",
-    "weight_processing": "weight processing",
-    "dtype": "dtype",
-    "site": "site",
-    "source": "source",
-}
 
 _QUANTITIES_SQL = """\
 SELECT q.quantity_id, q.measure, q.version, q.scope, q.table_name, q.unit, q.lower_bound, q.upper_bound,
@@ -36,6 +28,8 @@ JOIN v_source s ON s.source_id = q.source_id
 JOIN v_measure m ON m.measure = q.measure AND m.version = q.version
 WHERE q.measure IN (SELECT unnest($measures))
 ORDER BY q.quantity_id"""
+
+_MEASURES_SQL = "SELECT DISTINCT measure FROM v_quantity"
 
 # state 1 = done, subject kind 0 = run, 1 = checkpoint. The ledger is the one long table here, so it is
 # filtered first and joined by equality only: a condition inside an outer join would make it a nested loop.
@@ -137,6 +131,21 @@ class Choice:
     n_odd: int
 
 
+@dataclass(frozen=True)
+class Want:
+    """One of several measures that a question needs side by side.
+
+    measures: names in order of preference; the first that is there for every run with any of them is used.
+    tables: fact tables the question can read. params: parameter values the quantity must have (None and ""
+    match a missing one). fits: anything else it must be.
+    """
+
+    measures: tuple[str, ...]
+    tables: tuple[str, ...]
+    params: Mapping[str, object] = field(default_factory=dict)
+    fits: Callable[[Quantity], bool] = lambda quantity: True
+
+
 def choose_quantity(
     archive: Archive,
     selected: Selected,
@@ -148,42 +157,101 @@ def choose_quantity(
 ) -> Choice:
     """Find the one quantity that answers for all runs that have any of `measures`.
 
-    measures: names in order of preference; the first that is there for every run with any of them is used.
-    tables: fact tables the question can read. params: parameter values the quantity must have (None and ""
-    match a missing one). The newest version that is complete on these runs is used; an older one is noted.
+    measures, tables, params: as in `Want`. The newest version that is complete on these runs is used; an
+    older one is noted.
     Raises UnknownName for a measure the archive lacks, UsageError when the filters match nothing or no run
     has it, NotComparable naming what differs and how to choose.
     """
-    candidates = [Quantity(**row) for row in archive.rows(_QUANTITIES_SQL, {"measures": list(measures)})]
+    want = Want(tuple(measures), tuple(tables), params or {})
+    (found,) = choose_quantities(archive, selected, [want], which)
+    if isinstance(found, Choice):
+        return found
+    raise found
+
+
+def choose_quantities(
+    archive: Archive, selected: Selected, wants: Sequence[Want], which: Which
+) -> list[Choice | UsageError | NotComparable]:
+    """The same for several measures with two statements in all; what cannot answer comes back as its error.
+
+    Each want is answered for the runs that have it, which may be different ones. An `eval_set` asked for
+    says nothing about what needs none, such as a norm of weights, where several measures are wanted.
+    """
+    names = sorted({name for want in wants for name in want.measures})
+    known = [Quantity(**row) for row in archive.rows(_QUANTITIES_SQL, {"measures": names})]
+    measures = cache(lambda: [row["measure"] for row in archive.rows(_MEASURES_SQL)])
+    wanted = [_candidates(known, want, which, measures, several=len(wants) > 1) for want in wants]
+    every = {q.quantity_id: q for found in wanted if not isinstance(found, UsageError) for q in found}
+    coverage, odd = _coverage(archive, list(every.values()), selected) if every else ({}, {})
+    return [
+        found if isinstance(found, UsageError) else _answering(want, found, coverage, odd, selected, which)
+        for want, found in zip(wants, wanted, strict=True)
+    ]
+
+
+def _candidates(
+    known: list[Quantity],
+    want: Want,
+    which: Which,
+    measures: Callable[[], list[str]],
+    *,
+    several: bool,
+) -> list[Quantity] | UsageError:
+    """Quantities that could answer, or why there is none."""
+    candidates = [q for q in known if q.measure in want.measures]
     if not candidates:
-        raise _unknown_measure(archive, measures)
-    readable = [q for q in candidates if q.table_name in tables]
+        return unknown_measure(want.measures, measures())
+    readable = [q for q in candidates if q.table_name in want.tables]
     if not readable:
         q = candidates[0]
-        raise UsageError(
-            f"{q.measure} is measured per {q.scope} ({q.table_name}); this question reads {' or '.join(tables)}. "
-            "`pathscope queries` lists the questions."
+        return UsageError(
+            f"{q.measure} is measured per {q.scope} ({q.table_name}); this question reads {' or '.join(want.tables)}. "
+            f"{who_reads(q)}"
         )
     exactly = _exact_params(which)
-    wanted = [q for q in readable if _wanted(q, which, params or {}, exactly)]
-    if not wanted:
-        raise UsageError(_no_such_variant(readable, which, params or {}))
-    coverage, odd = _coverage(archive, wanted, selected)
+    free = _without_eval_set(which) if several else which
+    wanted = [
+        q
+        for q in readable
+        if want.fits(q) and _wanted(q, free if q.encoding_hash == "none" else which, want.params, exactly)
+    ]
+    return wanted or UsageError(no_such_variant(readable, which, want.params))
+
+
+def _answering(
+    want: Want,
+    wanted: list[Quantity],
+    everywhere: dict[int, dict[int, int]],
+    odd: dict[int, int],
+    selected: Selected,
+    which: Which,
+) -> Choice | UsageError | NotComparable:
+    """The choice among candidates of one want, from cells counted for all wants."""
+    mine = _ids(wanted)
+    coverage = {run: found for run, found in everywhere.items() if set(found) & mine}
     if not coverage:
         names = ", ".join(r.run for r in selected.runs[:3]) + (" ..." if len(selected.runs) > 3 else "")
-        raise UsageError(
-            f"none of the {len(selected.runs)} runs asked for ({names}) has {' or '.join(measures)}"
-            f"{_told(which)}; `pathscope status` shows what each run has."
+        return UsageError(
+            f"none of the {len(selected.runs)} runs asked for ({names}) has {' or '.join(want.measures)}"
+            f"{told(which)}; `pathscope status` shows what each run has{how_to_fill(wanted)}."
         )
-    quantity, notes = _choose(wanted, coverage, measures, selected)
-    having = {run for run, found in coverage.items() if any(q in found for q in _ids(wanted))}
+    try:
+        quantity, notes = _choose(wanted, coverage, want.measures, selected)
+    except NotComparable as refusal:
+        return refusal
     return Choice(
         quantity=quantity,
-        selected=selected.only(having),
-        without=tuple(r.run for r in selected.runs if r.run_id not in having),
+        selected=selected.only(coverage),
+        without=tuple(r.run for r in selected.runs if r.run_id not in coverage),
         notes=notes,
         n_odd=odd.get(quantity.quantity_id, 0),
     )
+
+
+def _without_eval_set(which: Which) -> Which:
+    free = which.copy()
+    free.pop("eval_set", None)
+    return free
 
 
 def _choose(
@@ -226,37 +294,7 @@ def _variant(
             else ()
         )
         return groups[best], notes
-    raise NotComparable(_mixed(groups, runs_of, selected))
-
-
-def _mixed(
-    groups: Mapping[tuple[str, ...], list[Quantity]],
-    runs_of: Mapping[tuple[str, ...], list[int]],
-    selected: Selected,
-) -> str:
-    first = next(iter(groups.values()))[0]
-    differing = [f for f in VARIANT_FIELDS if len({getattr(qs[0], f) for qs in groups.values()}) > 1]
-    # an eval set's name says more than its hash, unless two sets share a name
-    if "eval_set" in differing and "encoding_hash" in differing:
-        differing.remove("encoding_hash")
-    # the fewest words: one differing field with a value per variant is enough to choose by
-    told = next(
-        ([f] for f in differing if len({getattr(qs[0], f) for qs in groups.values()}) == len(groups)),
-        differing,
-    )
-    lines = []
-    for variant, qs in list(groups.items())[:6]:
-        values = " ".join(f"{_argument(f)}={getattr(qs[0], f)!r}" for f in told)
-        runs = runs_of[variant]
-        example = selected.by_id[runs[0]].run
-        lines.append(f"  {values}: {len(runs)} runs ({example}{', ...' if len(runs) > 1 else ''})")
-    more = f"\n  and {len(groups) - 6} more" if len(groups) > 6 else ""
-    words = " and ".join(VARIANT_FIELDS[f] for f in told)
-    return (
-        f"{first.measure} of these runs differs in {words}; such numbers are not comparable. Choose one:\n"
-        + "\n".join(lines)
-        + more
-    )
+    raise NotComparable(mixed(groups, runs_of, selected))
 
 
 def _version(
@@ -306,10 +344,6 @@ def _ids(quantities: Iterable[Quantity]) -> set[int]:
     return {q.quantity_id for q in quantities}
 
 
-def _argument(field: str) -> str:
-    return {"params_json": "params"}.get(field, field)
-
-
 def _exact_params(which: Which) -> object:
     """The parameters asked for as JSON; None when they were not."""
     try:
@@ -321,44 +355,13 @@ def _exact_params(which: Which) -> object:
 
 
 def _wanted(quantity: Quantity, which: Which, params: Mapping[str, object], exactly: object) -> bool:
-    for field in ("source", "eval_set", "version", "weight_processing", "dtype", "site"):
-        if field in which and getattr(quantity, field) != which[field]:
+    for name in ("source", "eval_set", "version", "weight_processing", "dtype", "site"):
+        if name in which and getattr(quantity, name) != which[name]:
             return False
     if exactly is not None and exactly != quantity.params:
         return False
-    return all(_blank(quantity.params.get(name)) == _blank(value) for name, value in params.items())
+    return all(_blank(quantity.params.get(key)) == _blank(value) for key, value in params.items())
 
 
 def _blank(value: object) -> object:
     return None if value == "" else value
-
-
-def _told(which: Which, params: Mapping[str, object] | None = None) -> str:
-    asked = {k: v for k, v in {**which, **(params or {})}.items() if k != "with_suspect"}
-    return " with " + ", ".join(f"{k}={v!r}" for k, v in asked.items()) if asked else ""
-
-
-def _no_such_variant(readable: list[Quantity], which: Which, params: Mapping[str, object]) -> str:
-    """What was asked for, and what there is instead, field by field."""
-    offers = []
-    left = readable
-    for field in ("source", "eval_set", "version", "weight_processing", "dtype", "site"):
-        if field in which:
-            fitting = [q for q in left if getattr(q, field) == which[field]]
-            if fitting:
-                left = fitting
-            else:
-                offers.append(f"{field}: {_some({str(getattr(q, field)) for q in left})}")
-    if not offers:
-        offers.append(f"params: {_some({q.params_json for q in left})}")
-    return f"no {readable[0].measure}{_told(which, params)}; the archive has {'; '.join(offers)}."
-
-
-def _some(values: set[str]) -> str:
-    shown = sorted(values)
-    return ", ".join(shown[:8]) + (f" and {len(shown) - 8} more" if len(shown) > 8 else "")
-
-
-def _unknown_measure(archive: Archive, measures: Sequence[str]) -> UsageError:
-    known = [row["measure"] for row in archive.rows("SELECT DISTINCT measure FROM v_quantity")]
-    return UnknownName.of("measure", measures[0], known, listing="`pathscope measures`")

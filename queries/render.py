@@ -4,11 +4,12 @@ import html
 import io
 import math
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from queries.tables import shared_folder
+from queries.tables import shared_folder, shared_words
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 ROWS_SHOWN = 12
 OVERVIEW_ROWS = 40
+# columns that hold names of groups
+GROUPS = ("group", "earlier", "later")
 
 
 def number(value: object, digits: int = 4) -> str:
@@ -136,30 +139,36 @@ def _rich_table(table: pa.Table, rows: int, width: int) -> "list[RenderableType]
             shown.add_row(Text(name, style="dim"), Text(cell))
         return [shown]
     for k, name in enumerate(names):
-        if name in ("run", "group"):
-            cut = shared_folder([row[k] for row in cells])
+        if name in ("run", *GROUPS):
+            cut = (shared_folder if name == "run" else shared_words)([row[k] for row in cells])
             if cut:
                 notes.append(f"{name} without {cut}")
             for row in cells:
                 row[k] = row[k][len(cut) :]
-    room, fitting = width, 0
-    for k, name in enumerate(names):
-        room -= max(len(name), *(len(row[k]) for row in cells)) + 3
-        if room < 0 and k:
-            break
-        fitting = k + 1
+    fitting = _fitting(names, cells, width)
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name in names[:fitting]:
-        right = _numeric(table.schema.field(name).type)
-        shown.add_column(Text(name), justify="right" if right else "left", no_wrap=True)
+    for k in fitting:
+        right = _numeric(table.schema.field(names[k]).type)
+        shown.add_column(Text(names[k]), justify="right" if right else "left", no_wrap=True)
     for row in cells:
-        shown.add_row(*(Text(cell) for cell in row[:fitting]))
+        shown.add_row(*(Text(row[k]) for k in fitting))
     if table.num_rows > rows:
         notes.insert(0, f"{rows} of {table.num_rows:,} rows")
-    if fitting < len(names):
-        notes.append(f"also: {', '.join(names[fitting:])}")
+    if len(fitting) < len(names):
+        notes.append(f"also: {', '.join(name for k, name in enumerate(names) if k not in fitting)}")
     lines = [Padding(Text("; ".join(notes), style="dim"), (0, 0, 0, 1))] if notes else []
     return [shown, *lines]
+
+
+def _fitting(names: list[str], cells: list[list[str]], width: int) -> list[int]:
+    """Which columns are shown: the first, and every other that still has room, so that a long text hides no number."""
+    room, fitting = width, []
+    for k, name in enumerate(names):
+        needed = max(len(name), *(len(row[k]) for row in cells)) + 3
+        if k == 0 or needed <= room:
+            fitting.append(k)
+            room -= needed
+    return fitting
 
 
 def _without_constants(table: pa.Table) -> tuple[pa.Table, list[str]]:
@@ -171,8 +180,11 @@ def _without_constants(table: pa.Table) -> tuple[pa.Table, list[str]]:
         return table, []
     constant = [
         name
-        for name in table.column_names[1:]
-        if not pa.types.is_nested(table.schema.field(name).type) and len(table.column(name).unique()) == 1
+        for name in table.column_names
+        # the first column says which row is which, unless it is the group of all of them
+        if (name == "group" or name != table.column_names[0])
+        and not pa.types.is_nested(table.schema.field(name).type)
+        and len(table.column(name).unique()) == 1
     ]
     values = {name: number(table.column(name)[0].as_py()) for name in constant}
     said = [f"{name} {value}" for name, value in values.items() if value not in ("", "–")]
@@ -234,6 +246,7 @@ def as_dict(answer: "Answer") -> dict[str, Any]:
         "parameters": _json(answer.parameters),
         "summary": _records(answer.summary) if answer.summary is not None else [],
         "table": _records(answer.table),
+        "tables": {name: _records(table) for name, table in _other_tables(answer).items()},
         "provenance": {
             "archive": provenance.archive,
             "snapshot": provenance.snapshot,
@@ -248,6 +261,16 @@ def as_dict(answer: "Answer") -> dict[str, Any]:
         },
         "sql": answer.sql,
         "python": answer.python,
+    }
+
+
+def _other_tables(answer: "Answer") -> dict[str, pa.Table]:
+    """Tables of this kind of answer beyond the rows and the summary, by the attribute they are known as."""
+    named = {f.name: getattr(answer, f.name) for f in fields(answer)}
+    return {
+        name: value
+        for name, value in named.items()
+        if isinstance(value, pa.Table) and name not in ("table", "summary")
     }
 
 

@@ -23,7 +23,8 @@ class Provenance:
 
     quantities: one dict per quantity (measure, version, eval set, parameters, weight processing, dtype, site,
     source, licence, citation). excluded_runs: (run, reason, who). runs_without: asked for, but without the
-    measure. left_out: checkpoints kept away, each with run, step, snapshot, why and note.
+    measure. left_out: checkpoints kept away, each with run, step, snapshot, why and note. shared_seeds: (group,
+    number of runs, seeds) where some but not all runs of a group share a seed.
     """
 
     archive: str
@@ -34,6 +35,7 @@ class Provenance:
     excluded_runs: tuple[tuple[str, str, str], ...] = ()
     runs_without: tuple[str, ...] = ()
     left_out: tuple[dict[str, object], ...] = ()
+    shared_seeds: tuple[tuple[str, int, str], ...] = ()
 
     @classmethod
     def of(
@@ -56,6 +58,13 @@ class Provenance:
                 {"run": c.run, "step": c.step, "snapshot": c.snapshot, "why": c.why, "note": c.note}
                 for c in (left_out.measured if left_out else ())
             ),
+            shared_seeds=tuple(
+                dict.fromkeys(
+                    (group, list(c.selected.groups.values()).count(group), seeds)
+                    for c in choices
+                    for group, seeds in c.selected.shared_seeds.items()
+                )
+            ),
         )
 
     @property
@@ -71,6 +80,14 @@ class Provenance:
         if self.runs_without:
             lines.append(
                 f"{len(self.runs_without)} run(s) asked for have no such measure (first: {self.runs_without[0]})."
+            )
+        if self.shared_seeds:
+            group, n, seeds = self.shared_seeds[0]
+            rest = len(self.shared_seeds) - 1
+            more = f" (and so do those of {rest} more)" if rest else ""
+            lines.append(
+                f"The {n} runs of {group} share seeds ({seeds}){more}: intervals and p count them as independent "
+                "repeats, which they are not quite."
             )
         return tuple(lines)
 

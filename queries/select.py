@@ -149,6 +149,23 @@ class Selected:
 
         return {run.run_id: name(run) for run in self.runs}
 
+    @cached_property
+    def shared_seeds(self) -> Mapping[str, str]:
+        """Group -> which seeds some but not all of its runs share, such as `4 init, 4 split`: no independent repeats."""
+        members: dict[str, list[RunRow]] = {}
+        for run in self.runs:
+            members.setdefault(self.groups[run.run_id], []).append(run)
+        found = {}
+        for group, rows in members.items():
+            shared = []
+            for name, seed in (("init", "init_seed"), ("order", "data_order_seed"), ("split", "split_seed")):
+                known = [value for row in rows if (value := getattr(row, seed)) is not None]
+                if 1 < len(set(known)) < len(known):
+                    shared.append(f"{len(set(known))} {name}")
+            if shared:
+                found[group] = ", ".join(shared)
+        return found
+
     def only(self, run_ids: Iterable[int]) -> "Selected":
         """The same with fewer runs to use."""
         keep = set(run_ids)

@@ -38,9 +38,15 @@ def with_groups(table: pa.Table, selected: Selected) -> pa.Table:
     return pa.concat_tables([grouped.slice(int(starts[k]), int(ends[k] - starts[k])) for k in order])
 
 
-def _counting(name: str) -> list[tuple[int, str]]:
-    """A sort key under which numbers inside names count as numbers."""
-    return [(int(d), "") if d else (-1, text) for d, text in re.findall(r"(\d+)|(\D+)", name)]
+def in_order(selected: Selected, run_ids: Iterable[int]) -> list[int]:
+    """The runs as `with_groups` sorts them: by group, then in the order people count."""
+    groups, by_id = selected.groups, selected.by_id
+    return sorted(run_ids, key=lambda run: (_counting(groups[run]), _counting(by_id[run].run)))
+
+
+def _counting(name: str) -> list[tuple[float, str]]:
+    """A sort key under which numbers inside names count as numbers: s2 before s10, 0.35 before 0.4."""
+    return [(float(d), "") if d else (-1, text) for d, text in re.findall(r"(\d+(?:\.\d+)?)|(\D+)", name)]
 
 
 def stretches(table: pa.Table, columns: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -92,3 +98,13 @@ def shared_folder(names: Iterable[str]) -> str:
     first, last = known[0], known[-1]
     same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
     return first[: first.rfind("/", 0, same) + 1]
+
+
+def shared_words(names: Iterable[str]) -> str:
+    """The leading words (up to a space or slash) that all names share; nothing where there is only one name."""
+    known = sorted(set(names))
+    if len(known) < 2:
+        return ""
+    first, last = known[0], known[-1]
+    same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    return first[: max(first.rfind(end, 0, same) for end in " /") + 1]

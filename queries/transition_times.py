@@ -13,39 +13,15 @@ from pydantic import Field
 from archive.errors import UsageError
 from archive.store import Archive
 from queries.curves import Axis, Curves, Origin, read_curves
+from queries.event_times import LOGNORMAL, TIME_FIELDS, describe_times, finite_or_none
 from queries.quantities import Quantity, Which
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, Verdict
 from queries.select import ALL_RUNS, Runs, select_runs
-from queries.stats.few_runs import detectable_difference, share_interval
 from queries.stats.intervals import Bracket, Direction, Rule, crossing, n_crossings
-from queries.stats.lognormal import fit_lognormal
-from queries.stats.turnbull import arrival, median_interval
 
-LOGNORMAL = "log-normal times known to brackets"
-SIGN_TEST = "sign test on brackets"
-
-_GROUP_SCHEMA = pa.schema(
-    [
-        ("group", pa.string()),
-        ("n_runs", pa.int64()),
-        ("n_reached", pa.int64()),
-        ("n_never", pa.int64()),
-        ("n_before", pa.int64()),
-        ("share_low", pa.float64()),
-        ("share_high", pa.float64()),
-        ("median", pa.float64()),
-        ("median_low", pa.float64()),
-        ("median_high", pa.float64()),
-        ("median_method", pa.string()),
-        ("sd_octaves", pa.float64()),
-        ("sd_low", pa.float64()),
-        ("sd_high", pa.float64()),
-        ("mde_octaves", pa.float64()),
-        ("verdict", pa.string()),
-    ]
-)
+_GROUP_SCHEMA = pa.schema([("group", pa.string()), *TIME_FIELDS])
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -73,14 +49,12 @@ class TransitionTimes(Answer):
                 {
                     "group": r["group"],
                     "reached": f"{r['n_reached']} of {r['n_runs']}",
-                    "chance to": interval(r["share_low"], r["share_high"], 2),
+                    "share of runs": interval(r["share_low"], r["share_high"], 2),
                     f"median {self.unit}": number(r["median"], 3),
                     f"{self.ci_level:.0%} interval": interval(r["median_low"], r["median_high"], 3),
-                    "sd between runs, octaves": "–"
-                    if r["sd_octaves"] is None
-                    else number(r["sd_octaves"], 2),
-                    "its interval": "" if r["sd_low"] is None else interval(r["sd_low"], r["sd_high"], 2),
-                    "detectable, octaves": number(r["mde_octaves"], 2),
+                    "sd, octaves": "–" if r["sd_octaves"] is None else number(r["sd_octaves"], 2),
+                    "sd interval": "" if r["sd_low"] is None else interval(r["sd_low"], r["sd_high"], 2),
+                    "detectable": number(r["mde_octaves"], 2),
                 }
                 for r in rows
             ]
@@ -124,7 +98,7 @@ def transition_times(
     would use the future.
     """
     curves = read_curves(archive, select_runs(archive, runs), measure, part, which, origin=origin, axis=axis)
-    way = _direction(curves.choice.quantity, direction)
+    way = better_direction(curves.choice.quantity, direction)
     found = {
         run: (
             crossing(times, values, level, direction=way, rule=rule),
@@ -162,7 +136,11 @@ def transition_times(
     )
 
 
-def _direction(quantity: Quantity, asked: Literal["auto", "up", "down"]) -> Direction:
+def better_direction(quantity: Quantity, asked: Literal["auto", "up", "down"]) -> Direction:
+    """Which way a level is reached: as asked, or the way in which the measure gets better.
+
+    Raises UsageError for a measure that is better neither high nor low.
+    """
     if asked != "auto":
         return asked
     known: Mapping[str, Direction] = {"higher is better": "up", "lower is better": "down"}
@@ -182,13 +160,13 @@ def _table(curves: Curves, found: Mapping[int, tuple[Bracket, int, float]], axis
             "group": groups[run],
             "seeds": by_id[run].seeds,
             "kind": b.kind,
-            "after": _finite(b.low),
-            "reached": _finite(b.high) if b.kind != "no data" else None,
-            "value": _finite(b.level_at_high),
+            "after": finite_or_none(b.low),
+            "reached": finite_or_none(b.high) if b.kind != "no data" else None,
+            "value": finite_or_none(b.level_at_high),
             "last": float(last),
             "n_points": b.n_points,
             "n_crossings": n,
-            "bracket_octaves": _finite(b.octaves),
+            "bracket_octaves": finite_or_none(b.octaves),
         }
         for run, (b, n, last) in found.items()
     ]
@@ -210,43 +188,10 @@ def _summary(curves: Curves, brackets: Mapping[int, Bracket], level: float) -> p
     for run, group in curves.group_of.items():
         by_group.setdefault(group, []).append(brackets[run])
     rows = [
-        {"group": group, **_group([b for b in mine if b.kind != "no data"], level)}
+        {"group": group, **describe_times([b for b in mine if b.kind != "no data"], level)}
         for group, mine in by_group.items()
     ]
     return pa.Table.from_pylist(rows, schema=_GROUP_SCHEMA)
-
-
-def _group(known: list[Bracket], level: float) -> dict[str, object]:
-    n, never = len(known), sum(b.kind == "never" for b in known)
-    low, high = np.array([b.low for b in known]), np.array([b.high for b in known])
-    share = share_interval(n - never, n, level)
-    # a time at or before a first point of 0 has no logarithm: no fit can use it
-    fit = fit_lognormal(low, high, level) if n and (high > 0).all() else None
-    if fit and not never:
-        method, median = LOGNORMAL, fit.median
-    else:
-        # runs that were never seen to arrive may be late or may never do so: no model decides that here
-        method, sign = SIGN_TEST, median_interval(low, high, level)
-        reached = arrival(low, high).quantile(0.5)[1] if n else math.inf
-        median = (reached if math.isfinite(reached) else math.nan, *sign)
-    bounded = math.isfinite(median[0]) and math.isfinite(median[2])
-    return {
-        "n_runs": n,
-        "n_reached": n - never,
-        "n_never": never,
-        "n_before": sum(b.kind == "before" for b in known),
-        "share_low": share[0],
-        "share_high": share[1],
-        "median": _finite(median[0]),
-        "median_low": median[1],
-        "median_high": median[2],
-        "median_method": method,
-        "sd_octaves": fit.sigma if fit else None,
-        "sd_low": fit.sigma_low if fit else None,
-        "sd_high": fit.sigma_high if fit else None,
-        "mde_octaves": detectable_difference(n, n) * fit.sigma if fit and fit.sigma > 0 else None,
-        "verdict": None if bounded else "unresolved",
-    }
 
 
 def _verdict(verdicts: list[str | None]) -> Verdict | None:
@@ -325,7 +270,3 @@ def _limits(table: pa.Table, summary: pa.Table, rule: Rule, way: Direction) -> l
     if alone:
         lines.append(f"{alone} group(s) have a single run: nothing is known of spread there.")
     return lines
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

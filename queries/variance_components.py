@@ -1,7 +1,8 @@
 """How much of the variation is the seed's: between runs of one condition, and over items."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Unpack
 
 import numpy as np
@@ -10,17 +11,27 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
+from archive.errors import UsageError
 from archive.store import Archive
 from queries.checkpoints import Step
+from queries.component_words import (
+    limits_of_crossed,
+    limits_of_items,
+    limits_of_runs,
+    sentence_of_crossed,
+    sentence_of_items,
+    sentence_of_runs,
+)
+from queries.crossed_runs import Factor, cross_runs
 from queries.item_tables import ItemTable, read_items
 from queries.quantities import Which
 from queries.registry import query
-from queries.render import interval, number
 from queries.results import Answer, Provenance, Verdict
 from queries.run_values import RunValues, read_run_values
 from queries.select import ALL_RUNS, Runs, select_runs
 from queries.stats.components import Component, TwoWay, excess_spread_p, one_way, two_way
-from queries.stats.few_runs import detectable_difference, sd_multipliers
+from queries.stats.crossed import CrossedComponent
+from queries.stats.few_runs import detectable_difference
 
 Floats = NDArray[np.float64]
 
@@ -32,6 +43,8 @@ _COMPONENTS = pa.schema(
         ("low", pa.float64()),
         ("high", pa.float64()),
         ("share", pa.float64()),
+        ("share_low", pa.float64()),
+        ("share_high", pa.float64()),
         ("sd", pa.float64()),
         ("df", pa.float64()),
         ("method", pa.string()),
@@ -44,9 +57,11 @@ class VarianceComponents(Answer):
     """Variance by where it comes from.
 
     table: group, component, variance (unbiased, so it may be negative) with its interval, share of the total
-    (negative ones count as 0), sd, df, method. summary: per group its runs, their mean and sd; for items also
-    ICC(A,1), ICC(C,1) and the idiosyncratic share 1 − ICC(A,1).
-    estimate: the sd between seeds of one condition (one value per run), or the idiosyncratic share (items).
+    (negative ones count as 0; with its interval for crossed seeds), sd, df, method.
+    summary: per group its runs, their mean and sd; for items also ICC(A,1), ICC(C,1) and the idiosyncratic share
+    1 − ICC(A,1).
+    estimate: the sd between seeds of one condition (one value per run), the idiosyncratic share (items), or the
+    share of the first factor (crossed seeds).
     """
 
     label: str
@@ -73,18 +88,31 @@ def variance_components(
     scale: Annotated[
         Literal["raw", "log2"], Field(description="log2 for values that differ by factors, such as losses")
     ] = "raw",
+    factors: Annotated[
+        tuple[Factor, ...],
+        Field(
+            description="seeds that are crossed: init, order, split (two or three); default: seeds as a whole"
+        ),
+    ] = (),
     confidence: Annotated[float, Field(gt=0, lt=1, description="level of the intervals")] = 0.95,
     **which: Unpack[Which],
 ) -> VarianceComponents:
     """Variance components of one measure at one checkpoint of each run.
 
     One value per run: between conditions and between the seeds of one condition. One value per item, token
-    or (for runs that share their init) head: item, seed and seed:item, per condition. Method of moments.
+    or (for runs that share their init) head: item, seed and seed:item, per condition. With `factors`, one value
+    per run of a full crossing of seeds: init, data order, split and their interactions. Method of moments.
     """
     selected = select_runs(archive, runs)
     found = read_run_values(archive, selected, measure, part, step, which)
     if isinstance(found, RunValues):
+        if factors:
+            return _between_factors(archive, found, factors, scale, confidence)
         return _between_runs(archive, found, scale, confidence)
+    if factors:
+        raise UsageError(
+            f"{measure} has a value per item, and factors need one per run: ask for a scalar such as loss, or without factors."
+        )
     return _over_items(archive, read_items(archive, found, step, which), scale, confidence)
 
 
@@ -109,7 +137,7 @@ def _between_runs(
     largest = max((len(g) for g in groups.values()), default=0)
     provenance = Provenance.of(archive, [values.choice], values.left_out)
     return VarianceComponents(
-        sentence=_sentence_runs(values, parts, n_runs, len(groups), unit),
+        sentence=sentence_of_runs(values, parts, n_runs, len(groups), unit),
         table=_component_table([("", c) for c in parts]),
         summary=_group_table(groups),
         label=f"{values.label} at {values.place}",
@@ -129,8 +157,41 @@ def _between_runs(
             *provenance.limits,
             *values.limits,
             *notes,
-            *_limits_runs(groups, parts, noise, level),
+            *limits_of_runs(groups, parts, noise, level),
         ),
+        provenance=provenance,
+        sql=values.sql,
+    )
+
+
+def _between_factors(
+    archive: Archive,
+    values: RunValues,
+    factors: Sequence[Factor],
+    scale: Literal["raw", "log2"],
+    level: float,
+) -> VarianceComponents:
+    found, notes = cross_runs(values, factors, scale == "log2")
+    parts = {group: crossed.components(level) for group, crossed in found.items()}
+    rows = [(group, c) for group, mine in parts.items() for c in mine]
+    first = rows[0][1] if len(found) == 1 else None
+    # that seeds are shared is what this answer is about
+    provenance = replace(Provenance.of(archive, [values.choice], values.left_out), shared_seeds=())
+    return VarianceComponents(
+        sentence=sentence_of_crossed(values, found, parts),
+        table=_component_table(rows),
+        summary=_group_table({group: crossed.table.ravel() for group, crossed in found.items()}),
+        label=f"{values.label} at {values.place}",
+        n_runs=sum(crossed.table.size for crossed in found.values()),
+        n_items=values.n_items,
+        unit="share of variance",
+        estimate=first.share if first else math.nan,
+        ci_low=first.share_low if first else math.nan,
+        ci_high=first.share_high if first else math.nan,
+        ci_level=level,
+        ci_method=f"share of {first.name}, generalised interval" if first else "",
+        verdict=None if any(c.low > 0 for _, c in rows) else "unresolved",
+        limits=(*provenance.limits, *values.limits, *notes, *limits_of_crossed(found, parts)),
         provenance=provenance,
         sql=values.sql,
     )
@@ -160,7 +221,7 @@ def _over_items(
     supported = any(items.tables[g].shape[0] > 2 for g in found)
     provenance = Provenance.of(archive, [items.choice], items.left_out)
     return VarianceComponents(
-        sentence=_sentence_items(items, found),
+        sentence=sentence_of_items(items, found),
         table=_component_table(rows),
         summary=_item_summary(items, found),
         label=f"{items.label} at {items.place}",
@@ -173,7 +234,7 @@ def _over_items(
         ci_level=level,
         ci_method="1 − ICC(A,1), jackknife over runs and item blocks" if only else "",
         verdict=None if supported else "unresolved",
-        limits=(*provenance.limits, *notes, *_limits_items(found, items)),
+        limits=(*provenance.limits, *notes, *limits_of_items(found, items)),
         provenance=provenance,
         sql=items.sql,
     )
@@ -230,7 +291,7 @@ def _without_noise(parts: tuple[Component, ...], noise: float) -> tuple[Componen
     )
 
 
-def _component_table(rows: list[tuple[str, Component]]) -> pa.Table:
+def _component_table(rows: Sequence[tuple[str, Component | CrossedComponent]]) -> pa.Table:
     return pa.Table.from_pylist(
         [
             {
@@ -240,9 +301,11 @@ def _component_table(rows: list[tuple[str, Component]]) -> pa.Table:
                 "low": c.low,
                 "high": c.high,
                 "share": c.share,
+                "share_low": getattr(c, "share_low", None),
+                "share_high": getattr(c, "share_high", None),
                 "sd": math.sqrt(max(c.estimate, 0.0)),
                 "df": None if math.isnan(c.df) else c.df,
-                "method": c.method,
+                "method": c.method if isinstance(c, Component) else "generalised interval",
             }
             for group, c in rows
         ],
@@ -280,90 +343,3 @@ def _item_summary(items: ItemTable, found: dict[str, TwoWay]) -> pa.Table:
             "icc_consistency": [r.icc_consistency for r in found.values()],
         }
     )
-
-
-def _sentence_runs(
-    values: RunValues, parts: tuple[Component, ...], n_runs: int, n_groups: int, unit: str
-) -> str:
-    seed = next((c for c in parts if c.name == "seed"), None)
-    start = f"{values.label} at {values.place}, {n_runs} runs in {n_groups} condition{'s' if n_groups != 1 else ''}"
-    if seed is None:
-        return f"{start}: no condition has two runs, so nothing can be said about seeds."
-    sd = math.sqrt(max(seed.estimate, 0.0))
-    band = interval(math.sqrt(seed.low), math.sqrt(seed.high), 3)
-    text = f"{start}: the sd between seeds is {number(sd, 3)} {band} {unit}".rstrip()
-    condition = next((c for c in parts if c.name == "condition"), None)
-    if condition:
-        text += f"; seeds carry {seed.share:.0%} of the variance, conditions {condition.share:.0%}"
-    return text + "."
-
-
-def _sentence_items(items: ItemTable, found: dict[str, TwoWay]) -> str:
-    if len(found) != 1:
-        return f"{items.label} at {items.place}: {len(found)} conditions, each in the summary."
-    group, result = next(iter(found.items()))
-    n_runs, n_items = items.tables[group].shape
-    shares = ", ".join(f"{c.name} {c.share:.0%}" for c in result.components)
-    band = interval(result.idiosyncratic_low, result.idiosyncratic_high, 2)
-    return (
-        f"{items.label} at {items.place}, {n_runs} runs × {n_items:,} items: {number(result.idiosyncratic, 2)} {band} "
-        f"of the variance is a run's own (shares: {shares})."
-    )
-
-
-def _limits_runs(
-    groups: dict[str, Floats], parts: tuple[Component, ...], noise: float | None, level: float
-) -> list[str]:
-    lines = _negative([("", c) for c in parts])
-    seed = next((c for c in parts if c.name == "seed"), None)
-    if seed is not None:
-        low, high = sd_multipliers(int(seed.df), level)
-        lines.append(
-            f"With {seed.df:.0f} degrees of freedom the true sd between seeds lies within {low:.2f} to {high:.2f} times "
-            "the estimate, for normal values; outlier seeds are kept and widen it."
-        )
-        if sum(len(g) > 1 for g in groups.values()) > 1:
-            lines.append(
-                "The seed variance is pooled over conditions as if it were equal in all; a handful of runs cannot "
-                "show that it differs (5 against 5 runs detect a ratio of 24)."
-            )
-    if noise is not None:
-        lines.append(
-            "Standard errors over items were subtracted; where runs share their items this removes too much, so the "
-            "seed part is a lower estimate."
-        )
-    else:
-        lines.append(
-            "No standard error over items is used: the seed part includes any noise of the evaluation."
-        )
-    return lines
-
-
-def _limits_items(found: dict[str, TwoWay], items: ItemTable) -> list[str]:
-    lines = _negative([(g, c) for g, r in found.items() for c in r.components])
-    few = [g for g in found if items.tables[g].shape[0] <= 5]
-    if few:
-        n = items.tables[few[0]].shape[0]
-        lines.append(
-            f"The run is the unit of inference: {n} runs stay {n} however many items there are; items only tighten "
-            "the item part." + (" With 2 runs no interval can be given." if n == 2 else "")
-        )
-    offset = [g for g, r in found.items() if r.components[1].share > r.components[2].share]
-    if offset:
-        lines.append(
-            f"In {len(offset)} group(s) runs differ mostly by an overall offset, which few runs show poorly: there the "
-            "interval of the run's own share covers less than it says (88 % for 95 % from 5 runs)."
-        )
-    lines.append(
-        "How hard an item is counts as item variance here; agreement beyond shared difficulty is another question."
-    )
-    return lines
-
-
-def _negative(rows: list[tuple[str, Component]]) -> list[str]:
-    return [
-        f"The estimate of {c.name}{' in ' + group if group else ''} is negative ({number(c.estimate, 3)}): less than "
-        f"chance alone would give, so read it as 0, at most {number(c.high, 3)}."
-        for group, c in rows
-        if c.estimate < 0
-    ]

@@ -14,7 +14,7 @@ from pathscope.commands import COMMAND_MODULES
 from pathscope.guard import PACKAGES
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAVY = ("torch", "streamlit", "plotly", "pandas")
+HEAVY = ("torch", "transformers", "huggingface_hub", "streamlit", "plotly", "pandas")
 
 
 def test_imports_follow_the_layers(

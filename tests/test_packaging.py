@@ -1,11 +1,13 @@
 """The wheel works away from the checkout, and constraints.txt pins everything that is installed."""
 
+import importlib.util
 import json
 import os
 import re
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 import zipfile
 from collections.abc import Iterator
@@ -103,15 +105,17 @@ def test_the_demo_runs_from_the_wheel_in_another_directory(fresh_environment: Pa
     assert list(tmp_path.rglob("*.duckdb")), "the demo left no archive in the directory it was started from"
 
 
-def pins() -> dict[str, str]:
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
+def pins(*, lens: bool = False) -> dict[str, str]:
+    """What everybody installs; with `lens` what only that extra adds."""
+    parts = (ROOT / "constraints.txt").read_text().split("# Only with the optional extra lens")
+    lines = parts[lens].splitlines()[lens:]
     pairs = (line.split("==") for line in lines if line and not line.startswith("#"))
     return {canonicalize_name(name): version for name, version in pairs}
 
 
-def installed() -> Iterator[tuple[str, str]]:
-    """Every distribution that pathscope and its development tools lead to, with its version."""
-    waiting = [Requirement("pathscope[dev]")]
+def installed(*roots: str) -> Iterator[tuple[str, str]]:
+    """Every distribution that these requirements lead to, with its version."""
+    waiting = [Requirement(root) for root in roots]
     seen: set[str] = set()
     while waiting:
         wanted = waiting.pop()
@@ -132,11 +136,36 @@ def installed() -> Iterator[tuple[str, str]]:
 def test_constraints_pin_exactly_what_is_installed() -> None:
     pinned = pins()
     # torch pins the companions of its CUDA builds itself; they differ from build to build
-    found = {name: version for name, version in installed() if not re.match("nvidia-|cuda-|triton", name)}
+    found = {
+        name: version
+        for name, version in installed("pathscope[dev]")
+        if not re.match("nvidia-|cuda-|triton", name)
+    }
 
     assert {name: version.split("+")[0] for name, version in found.items()} == {
         name: version for name, version in pinned.items() if name not in ELSEWHERE
     }
+
+
+def test_the_extra_is_pinned_beside_the_rest() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    everybody, lens = pins(), pins(lens=True)
+
+    assert not set(everybody) & set(lens)
+    for wanted in map(Requirement, extras["lens"]):
+        assert wanted.specifier.contains(lens[canonicalize_name(wanted.name)])
+        assert not wanted.extras
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("transformer_lens") is None,
+    reason="TransformerLens is not installed: pip install -c constraints.txt -e '.[lens]'",
+)
+def test_constraints_pin_exactly_what_the_extra_adds() -> None:
+    everybody = dict(installed("pathscope[dev]"))
+    added = {name: version for name, version in installed("transformer-lens") if name not in everybody}
+
+    assert added == pins(lens=True)
 
 
 def test_torch_is_pinned_to_a_version_and_not_to_a_build() -> None:

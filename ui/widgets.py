@@ -2,14 +2,17 @@
 
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import streamlit as st
 
 from archive.store import Archive
+from ui.models.series import RunChoice, RunNames
 from ui.models.text import age, escape_markdown
 
+MOST_RUN_OPTIONS = 1000
 PLOTLY = {
     "displaylogo": False,
     "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
@@ -31,6 +34,41 @@ def empty_archive(archive: Archive) -> None:
         st.markdown("Train five small models, measure them and fill this archive (about a minute):")
         st.code(f"pathscope demo --archive {shlex.quote(str(archive.layout.database))}", language="bash")
         st.caption("Or bring published results in: pathscope import auto PATH. This page notices by itself.")
+
+
+def run_pickers(runs: Sequence[RunNames]) -> RunChoice:
+    """Which runs a page is about: family, condition, names and patterns, and what is left out by default."""
+    st.subheader("Runs", anchor=False)
+    families = list(dict.fromkeys(r.family for r in runs))
+    family = st.multiselect("Family", families, key="family", bind="query-params", placeholder="all")
+    narrowed = [r for r in runs if not family or r.family in family]
+    conditions = list(dict.fromkeys(r.condition for r in narrowed if r.condition))
+    condition = st.multiselect(
+        "Condition", conditions, key="condition", bind="query-params", placeholder="all"
+    )
+    narrowed = [r for r in narrowed if not condition or r.condition in condition]
+    run = st.multiselect(
+        "Run",
+        [r.run for r in narrowed[:MOST_RUN_OPTIONS]],
+        key="run",
+        bind="query-params",
+        placeholder="all",
+        accept_new_options=True,
+        help="Choose, or type a name, an alias, or a pattern such as *-s1. The list shows the first 1000 runs.",
+    )
+    excluded = st.toggle(
+        "Use excluded runs",
+        key="excluded",
+        bind="query-params",
+        help="Runs that somebody excluded, with a reason.",
+    )
+    suspect = st.toggle(
+        "Use suspect checkpoints",
+        key="suspect",
+        bind="query-params",
+        help="Checkpoints that are known or found to be broken: duplicates, out of order, defects.",
+    )
+    return RunChoice(tuple(family), tuple(condition), tuple(run), excluded, suspect)
 
 
 def share(*, link: str, python: str, sql: str, csv: Callable[[], str], name: str) -> None:
@@ -58,3 +96,42 @@ def share(*, link: str, python: str, sql: str, csv: Callable[[], str], name: str
 def when(moment: datetime | None) -> str:
     """How long ago a moment was."""
     return "never" if moment is None else age(time.time() - moment.astimezone(UTC).timestamp())
+
+
+def to_fill(words: str, command: str, why: str = "") -> None:
+    """What a part of a page would show, and the one command that measures what it lacks."""
+    with st.container(border=True):
+        st.markdown(escape_markdown(words))
+        st.code(command, language="bash", wrap_lines=True)
+        if why:
+            st.caption(escape_markdown(why))
+
+
+def scale_picker(label: str, key: str, default: str) -> str:
+    """Linear or log, bound to the address."""
+    return st.segmented_control(
+        label, ["linear", "log"], default=default, key=key, bind="query-params", required=True
+    )
+
+
+def say(missing: Sequence[str], fine: Sequence[str], about: str) -> None:
+    """What is not in a picture, in sight; what it cannot tell, in a fold of that name."""
+    for line in missing:
+        st.caption(f":material/info: {escape_markdown(line)}")
+    if fine:
+        with st.expander(about):
+            st.markdown("\n".join(f"- {escape_markdown(line)}" for line in fine))
+
+
+def warn(error: Exception) -> None:
+    """What a question refuses, in its own words, which say how to ask instead."""
+    st.warning(escape_markdown(str(error)).replace("\n", "  \n"), icon=":material/help:")
+
+
+@contextmanager
+def under(words: str) -> Iterator[None]:
+    """The line under a figure: its key on the left, whatever is drawn inside on the right."""
+    left, right = st.columns([0.72, 0.28], vertical_alignment="top")
+    left.caption(escape_markdown(words))
+    with right, st.container(horizontal=True, horizontal_alignment="right"):
+        yield

@@ -1,6 +1,7 @@
 """What another archive has and ours lacks: temporary tables want_* with ids of theirs, which `unload` reads."""
 
 from archive.mapping import RUN_FIELDS
+from archive.records import ACCEPTED
 from archive.schema.facts import CONTENT, OWNER_COLUMNS
 from archive.upkeep.two import TwoArchives, blank
 
@@ -90,7 +91,8 @@ def _checkpoints(two: TwoArchives) -> None:
         "want_checkpoint",
         f"""SELECT t.id FROM {t}checkpoint t LEFT JOIN map_checkpoint m ON m.theirs = t.id
             LEFT JOIN {o}checkpoint o ON o.id = m.ours
-            WHERE (o.id IS NULL OR {_fills(CHECKPOINT_COLUMNS)} OR (o.integrity = 'ok' AND t.integrity <> 'ok'))
+            WHERE (o.id IS NULL OR {_fills(CHECKPOINT_COLUMNS)} OR (o.integrity = 'ok' AND t.integrity <> 'ok'
+                     AND NOT starts_with(o.integrity_note, '{ACCEPTED}')))
               AND t.id NOT IN (SELECT id FROM blocked_checkpoint)""",
     )
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from archive.manifest import Owner
 from archive.records import Quantity, Run
-from archive.shard import Owner
 from ingest.importers.base import Block, Subject
 
 

@@ -28,6 +28,7 @@ from ingest.task import TRAIN
 
 if TYPE_CHECKING:
     from ingest.models.layout import Layout
+    from ingest.models.loaded import LoadedModel
 
 _FOLDER = "saved_runs"  # says nothing of the experiment
 _OPTIMIZER = ("lr", "weight_decay", "betas", "eps")
@@ -186,6 +187,26 @@ class GrokkingRuns(Importer):
             aliases=(name.removeprefix(f"{self.source.name}/"),),
             notes=tuple(notes),
         )
+
+
+def saved_model(name: str, file: ImportFile) -> "tuple[LoadedModel, Mapping[str, object]] | None":
+    """The trained model of a file with the settings it was trained with; None for a file without one.
+
+    Raises Damaged for a file that cannot be loaded safely, and for a model in another layout.
+    """
+    from ingest.models.published import UnknownLayout
+
+    loaded = load_safely(file)
+    if not isinstance(loaded, Mapping) or not isinstance(loaded.get("model"), Mapping):
+        return None
+    settings = run_records(loaded)[0].settings
+    step = _updates(loaded)
+    if step is None:
+        raise Damaged("the step of its model is not recorded")
+    try:
+        return load_model(name, step, loaded["model"], settings), settings
+    except UnknownLayout as error:
+        raise Damaged(str(error)) from None
 
 
 def _updates(record: Mapping[Any, Any]) -> int | None:

@@ -12,10 +12,10 @@ from pydantic import ValidationError
 from archive.records import Part
 from ingest.importers.repeated_windows import RepeatedWindows
 from ingest.task import TEST, TRAIN, Task
-from ingest.tasks.modular_addition import ModularAddition
+from ingest.tasks.modular_arithmetic import ModularArithmetic
 
 if TYPE_CHECKING:
-    from ingest.measuring import MeasuredValue
+    from ingest.measured import MeasuredValue
     from ingest.models.layout import Layout
     from ingest.models.loaded import LoadedModel
 
@@ -48,22 +48,23 @@ def setting_of(settings: Mapping[str, Any], layout: "Layout") -> Setting | str:
     """What a model is to be measured on, or why it cannot be."""
     config, data = settings.get("config"), settings.get("data_config")
     if isinstance(config, Mapping) and "p" in config:
-        return _addition(config, layout)
+        return _arithmetic(config, layout)
     if isinstance(data, Mapping) and {"seq_len", "subseq_len", "num_repeats", "vocab_size"} <= set(data):
         return _windows(data, layout)
     return "its settings do not say which task it was trained on"
 
 
-def _addition(config: Mapping[str, Any], layout: "Layout") -> Setting | str:
-    if config.get("fn_name", "add") != "add":
-        return f"it was trained on {config['fn_name']!r}, which is not among the tasks here"
+def _arithmetic(config: Mapping[str, Any], layout: "Layout") -> Setting | str:
+    operation = config.get("fn_name", "add")
+    if operation not in ("add", "subtract"):
+        return f"it was trained on {operation!r}, which is not among the tasks here"
     try:
-        task = ModularAddition(p=config["p"], frac_train=config.get("frac_train", 0.3))
+        task = ModularArithmetic(operation=operation, p=config["p"], frac_train=config.get("frac_train", 0.3))
     except ValidationError as error:
-        return f"its settings are none of modular addition: {error.errors()[0]['msg']}"
+        return f"its settings are none of modular arithmetic: {error.errors()[0]['msg']}"
     expected = (len(task.vocabulary), task.n_outputs, task.n_positions)
     if (found := (layout.n_tokens, layout.n_outputs, layout.n_positions)) != expected:
-        return f"tokens, outputs and positions are {found}; addition modulo {task.p} has {expected}"
+        return f"tokens, outputs and positions are {found}; arithmetic modulo {task.p} has {expected}"
     if not isinstance(config.get("seed"), int):
         return "no seed is recorded, so its split is not known"
     return Setting(task, shuffled_split(task.p, task.frac_train, config["seed"]))
@@ -104,12 +105,15 @@ def load_model(run: str, step: int, record: Mapping[Any, Any], settings: Mapping
 
 
 def measure_model(model: "LoadedModel", setting: Setting) -> "list[MeasuredValue]":
-    """Every measure there is; those without meaning for the task say so."""
-    from ingest.measure import MEASURES
-    from ingest.measuring import measure_checkpoint
+    """Every measure of a run's only checkpoint; those without meaning for the task say so.
 
-    measures = [entry.thing for entry in MEASURES.entries().values()]
-    return measure_checkpoint(model, setting.task, setting.splits, measures)
+    All but the likely tokens of every position, which take more room than all others together.
+    """
+    from ingest.measure import MEASURES
+    from ingest.measuring import measure_only_checkpoint
+
+    measures = [e.thing for e in MEASURES.entries().values() if e.thing.reads != "distributions"]
+    return measure_only_checkpoint(model, setting.task, setting.splits, measures)
 
 
 def disagreement(values: "Sequence[MeasuredValue]", last_logged: float) -> str:

@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
 from archive.records import WHOLE, Part
 from ingest.task import Examples, Task
@@ -96,6 +96,15 @@ class RepeatedWindows(Task):
         """The 256 rows."""
         rows = self._made[0]
         return Examples(tokens=rows, targets=rows[:, 1:])
+
+    def copies(self) -> Int[np.ndarray, "example position"]:
+        """1, 2, ... within the copied ids of each window, 0 for the random ids around them."""
+        rows, starts = self._made
+        inside = np.zeros_like(rows)
+        for repeat, first in enumerate(starts.T, start=1):
+            places = first[:, None] + np.arange(self.n_copied)
+            np.put_along_axis(inside, places, repeat, axis=1)
+        return inside
 
     def splits(self, split_seed: int) -> Mapping[Part, Bool[np.ndarray, " example"]]:
         """None: all rows are evaluation only."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from archive.errors import ArchiveNotFound
+from archive.manifest import Owner
 from archive.schema.base import SubjectKind
-from archive.shard import Owner
 from archive.store import Archive
 
 

@@ -1,6 +1,6 @@
 """B1: share of right answers on the frozen eval set, per split."""
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from ingest.measure import measure
@@ -21,11 +21,4 @@ def accuracy(batch: Activations) -> Float[Tensor, " example"]:
 
     Chance is 1 / n_outputs. Of equal largest logits the one with the lowest index counts.
     """
-    return is_right(batch.logits, batch.targets).mean(-1)
-
-
-def is_right(
-    logits: Float[Tensor, "*batch output"], targets: Int[Tensor, "*batch"]
-) -> Float[Tensor, "*batch"]:
-    """1.0 where the largest logit is the target's, else 0.0; the first of equals is the largest."""
-    return (logits.argmax(-1) == targets).double()
+    return batch.answers.right.mean(-1)

@@ -1,20 +1,26 @@
 """B23: loss without the part of the logits that the key frequencies make up."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from archive.records import Part
-from ingest.addition_grid import DEFAULT_RULE, addition_grid, current_keys
+from ingest.addition_grid import DEFAULT_RULE, AdditionGrid, addition_grid, current_keys, keys_of
 from ingest.evaluation import WholeEvaluation
 from ingest.fourier import VARIANTS, Variant
 from ingest.measure import measure
+from ingest.models.loaded import LoadedModel
 from ingest.trig_losses import excluded_losses
 
 CITATION = "Nanda et al. 2023, Progress measures for grokking via mechanistic interpretability"
+
+
+def _losses(grid: AdditionGrid, keys: Sequence[int], variant: Variant) -> Float[Tensor, " example"]:
+    return excluded_losses(grid.logits, keys, variant, transformed=grid.transformed).flatten()
 
 
 def _leaving_out(variant: Variant) -> Callable[[WholeEvaluation], Tensor]:
@@ -22,19 +28,25 @@ def _leaving_out(variant: Variant) -> Callable[[WholeEvaluation], Tensor]:
         """Loss when the key frequencies' directions are taken out of the logits; the published one is that of `train`.
 
         The key frequencies are those of the checkpoint itself, by the `W_L` rule of `key_frequencies`, so
-        early values say little. Nothing is put back. Softmax over the p answers without `=`: ln p where
-        these frequencies were all there was. Variants as in `restricted_loss`. Modular addition with an MLP
+        early values say little; the variant `final` uses those of the run's last checkpoint throughout, as the
+        published curves do. Nothing is put back. Softmax over the p answers without `=`: ln p where these
+        frequencies were all there was. Other variants as in `restricted_loss`. Modular addition with an MLP
         only.
         """
         grid = addition_grid(evaluation)
-        keys = current_keys(grid)
-        return excluded_losses(grid.logits, keys, variant, transformed=grid.transformed).flatten()
+        return _losses(grid, current_keys(grid), variant)
 
     return excluded_loss
 
 
-for _variant in VARIANTS:
-    measure(
+def excluded_by_final(evaluation: WholeEvaluation, final: LoadedModel) -> Float[Tensor, " example"]:
+    """As `excluded_loss`, with the key frequencies of the final checkpoint."""
+    grid = addition_grid(evaluation)
+    return _losses(grid, keys_of(final, grid.p), "sum_directions")
+
+
+def _register(called: str, **params: str) -> Callable[[Any], Any]:
+    return measure(
         "excluded_loss",
         scope="split",
         unit="nats",
@@ -42,9 +54,17 @@ for _variant in VARIANTS:
         direction="neither",
         citation=CITATION,
         chance=lambda task: math.log(task.n_outputs - 1),
-        variant="" if _variant == "sum_directions" else _variant,
-        params={"variant": _variant, "frequencies": "current", "rule": DEFAULT_RULE},
-    )(_leaving_out(_variant))
+        variant=called,
+        params={**params, "rule": DEFAULT_RULE},
+    )
+
+
+# one docstring for a measure and its variants
+excluded_by_final.__doc__ = _leaving_out("sum_directions").__doc__
+for _variant in VARIANTS:
+    _called = "" if _variant == "sum_directions" else _variant
+    _register(_called, variant=_variant, frequencies="current")(_leaving_out(_variant))
+_register("final", variant="sum_directions", frequencies="final")(excluded_by_final)
 
 
 @measure(

@@ -3,8 +3,9 @@
 from jaxtyping import Float
 from torch import Tensor
 
+from ingest.attention_masks import patterns_with_a_past
 from ingest.measure import measure
-from ingest.measures.previous_token import patterns_with_a_past, uniform_chance
+from ingest.measures.previous_token import uniform_chance
 from ingest.models.loaded import Activations
 
 

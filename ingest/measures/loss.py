@@ -2,8 +2,7 @@
 
 import math
 
-import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from ingest.measure import measure
@@ -25,16 +24,4 @@ def loss(batch: Activations) -> Float[Tensor, " example"]:
     The softmax is over all outputs of the task (modular addition keeps the `=` class, as published), so
     chance is ln(n_outputs). se takes examples as independent.
     """
-    return negative_log_likelihood(batch.logits, batch.targets).mean(-1)
-
-
-def negative_log_likelihood(
-    logits: Float[Tensor, "*batch output"], targets: Int[Tensor, "*batch"]
-) -> Float[Tensor, "*batch"]:
-    """−ln softmax(logits)[target] in nats, ≥ 0, float64.
-
-    float64: a float32 log-softmax near zero can only return multiples of 1.2e-7, and grokked runs have
-    losses around 1e-7.
-    """
-    log_probabilities = logits.to(torch.float64).log_softmax(-1)
-    return -log_probabilities.gather(-1, targets[..., None])[..., 0]
+    return batch.answers.losses.mean(-1)

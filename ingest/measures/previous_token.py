@@ -3,22 +3,14 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from ingest.measure import NotApplicable, measure
+from ingest.attention_masks import patterns_with_a_past
+from ingest.measure import measure
 from ingest.models.loaded import Activations
 
 
 def uniform_chance(n_positions: int) -> float:
     """Score of attention spread evenly over all earlier positions and the own: (H_T − 1) / (T − 1)."""
     return sum(1 / (query + 1) for query in range(1, n_positions)) / (n_positions - 1)
-
-
-def patterns_with_a_past(batch: Activations) -> Float[Tensor, "example layer head query key"]:
-    """The attention patterns; raises NotApplicable where no query has an earlier position to attend to."""
-    if batch.attention.shape[1] == 0:
-        raise NotApplicable("the model has no attention heads")
-    if batch.attention.shape[-1] < 2:
-        raise NotApplicable("sequences of one token have no earlier position")
-    return batch.attention
 
 
 @measure(

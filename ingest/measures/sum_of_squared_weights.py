@@ -8,7 +8,7 @@ from torch import Tensor
 
 from archive.records import WHOLE, Part
 from ingest.measure import measure
-from ingest.models.loaded import LoadedModel
+from ingest.models.loaded import NamedWeights
 
 
 @measure(
@@ -19,7 +19,7 @@ from ingest.models.loaded import LoadedModel
     direction="neither",
     citation="Nanda et al. 2023, Progress measures for grokking via mechanistic interpretability",
 )
-def sum_of_squared_weights(model: LoadedModel) -> Mapping[Part, float]:
+def sum_of_squared_weights(model: NamedWeights) -> Mapping[Part, float]:
     """Sum of the squares of all weights, biases included, of each tensor and of the whole model."""
     squares = {
         Part(kind="tensor", name=name): sum_of_squares(tensor) for name, tensor in model.weights.items()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from archive.records import WHOLE, Part
 from ingest.measure import measure
 from ingest.measures.sum_of_squared_weights import sum_of_squares
-from ingest.models.loaded import LoadedModel
+from ingest.models.loaded import NamedWeights
 
 
 @measure(
@@ -17,7 +17,7 @@ from ingest.models.loaded import LoadedModel
     direction="neither",
     citation="Nanda et al. 2023, Progress measures for grokking via mechanistic interpretability",
 )
-def weight_norm(model: LoadedModel) -> Mapping[Part, float]:
+def weight_norm(model: NamedWeights) -> Mapping[Part, float]:
     """Euclidean norm of all weights, biases included, of each tensor and of the whole model.
 
     Norms of models with folded and with unfolded LayerNorm do not compare.

@@ -9,11 +9,23 @@ Names are TransformerLens'; matrices are oriented input → output (row vectors:
     blocks.L.attn.W_O      [n_heads, d_head, d_model]
     blocks.L.ln2.w  .b     [d_model]                       only with layer_norm, before the MLP
     blocks.L.mlp.W_in      [d_model, d_mlp]                then b_in [d_mlp]
+    blocks.L.mlp.ln.w  .b  [d_mlp]                         only with activation solu_ln, after the activation
     blocks.L.mlp.W_out     [d_mlp, d_model]                then b_out [d_model]
     ln_final.w  .b         [d_model]                       only with layer_norm
     unembed.W_U            [d_model, n_outputs]
 
-Attention and unembedding have no bias. Imports no torch.
+Attention and unembedding have no bias. What the model does with the weights, beyond the usual:
+
+    activation  relu; gelu, the exact one; solu: x · softmax(x) over a layer's neurons (Elhage et al. 2022);
+                solu_ln: that, then a LayerNorm with weights of its own, whether or not there are others.
+    positions   learned: W_pos is added to the embeddings, once.
+                attention: to the (normed) inputs of queries and keys in every layer, and nowhere else, so the
+                residual stream and what heads move hold no positions (Press et al. 2021, "Shortformer").
+    input       token: a position starts as its own embedding.
+                sum: as the sum of the embeddings up to it, so that a model without attention sees more than
+                one token.
+
+Imports no torch.
 """
 
 import math
@@ -21,11 +33,15 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+Activation = Literal["relu", "gelu", "solu", "solu_ln"]
+Positions = Literal["learned", "attention"]
+Input = Literal["token", "sum"]
+
 # Matrix kernels round differently for differently aligned operands, so in a stack every run's matrices must
 # start alike. Rows start at multiples of this many numbers, ...
 ALIGNMENT = 64
 # ... activations of a run are a multiple of 64 bytes if it has a multiple of this many examples, ...
-EXAMPLE_MULTIPLE = 32
+EXAMPLE_MULTIPLE = 16
 # ... and gradients of matrices if one side of each is a multiple of this.
 WIDTH_MULTIPLE = 16
 
@@ -56,8 +72,10 @@ class Layout:
     n_heads: int
     d_head: int
     d_mlp: int
-    activation: Literal["relu", "gelu"] = "relu"
+    activation: Activation = "relu"
     layer_norm: bool = False
+    positions: Positions = "learned"
+    input: Input = "token"
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -68,9 +86,9 @@ class Layout:
             "pos_embed.W_pos": (self.n_positions, d),
         }
 
-        def norm(name: str) -> None:
-            if self.layer_norm:
-                shapes[f"{name}.w"] = shapes[f"{name}.b"] = (d,)
+        def norm(name: str, *, width: int = d, present: bool = self.layer_norm) -> None:
+            if present:
+                shapes[f"{name}.w"] = shapes[f"{name}.b"] = (width,)
 
         for layer in range(self.n_layers):
             block = f"blocks.{layer}"
@@ -83,6 +101,7 @@ class Layout:
                 norm(f"{block}.ln2")
                 shapes[f"{block}.mlp.W_in"] = (d, self.d_mlp)
                 shapes[f"{block}.mlp.b_in"] = (self.d_mlp,)
+                norm(f"{block}.mlp.ln", width=self.d_mlp, present=self.activation == "solu_ln")
                 shapes[f"{block}.mlp.W_out"] = (self.d_mlp, d)
                 shapes[f"{block}.mlp.b_out"] = (d,)
         norm("ln_final")
@@ -112,8 +131,9 @@ class Layout:
         """True when products batched over runs give each run the bits it has alone (one x86-64 thread).
 
         Needs d_model and n_heads · d_head in multiples of 16, no width of 1, and examples padded to
-        multiples of 32: then every operand of every run has the same alignment. Found by trying all
-        products of the model at 672 shapes; other widths differ in the last bit.
+        multiples of 16: then every operand of every run has the same alignment. Found by trying all
+        products of the model at 672 shapes, and whole passes with their gradients at 688; other widths
+        differ in the last bit.
         """
         widths = (self.d_model, self.n_heads * self.d_head)
         return all(w % WIDTH_MULTIPLE == 0 for w in widths) and 1 not in (self.d_mlp, self.n_outputs)

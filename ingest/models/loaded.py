@@ -1,24 +1,31 @@
 """One run's model at one checkpoint, as measures see it: weights by name and a traced forward pass."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol, TypeVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from archive.identity import canonical_json
+from ingest.answers import Answers
 from ingest.models.layout import Layout
 from ingest.models.small import Trace, forward
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Activations:
     """What a batch of examples does in the model.
 
-    logits: at the positions read. attention: patterns, rows over keys sum to 1; no layers where the model
-    has no heads. mlp: after the nonlinearity; no layers where it has no MLP.
+    logits: at the positions read; no outputs where only `judged` is left of them. attention: patterns, rows over
+    keys sum to 1; no layers where the model has no heads. mlp: after the nonlinearity; no layers where it has
+    no MLP. copies: which copy of a repeated block each token belongs to, as `Task.copies` has it; None where
+    nothing repeats. classes: what kind of token each is, as `TokenClass`; None where that means nothing.
     """
 
     tokens: Int[Tensor, "example position"]
@@ -26,6 +33,38 @@ class Activations:
     logits: Float[Tensor, "example read output"]
     attention: Float[Tensor, "example attention_layer head query key"]
     mlp: Float[Tensor, "example mlp_layer position neuron"]
+    copies: Int[Tensor, "example position"] | None = None
+    classes: Int[Tensor, "example position"] | None = None
+    judged: Answers | None = None
+    _made: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, make: "Callable[[Activations], T]") -> T:
+        """`make(self)`, made on the first call and shared by all measures that look at these activations."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        made: T = self._made[make]
+        return made
+
+    @cached_property
+    def answers(self) -> Answers:
+        """The answers at the positions read, judged."""
+        return self.judged if self.judged is not None else Answers.of(self.logits, self.targets)
+
+
+class NamedWeights(Protocol):
+    """A model of any kind, for measures that ask only for its numbers."""
+
+    @property
+    def run(self) -> str:
+        """Name of the run."""
+
+    @property
+    def step(self) -> int:
+        """Optimiser updates."""
+
+    @property
+    def weights(self) -> Mapping[str, Float[Tensor, "..."]]:
+        """Every trained tensor by its name."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The layout of the published grokking runs' `.pth` files, turned into ours.
+"""The layout of the published grokking runs' `.pth` files, turned into ours and back.
 
     theirs                          shape                        ours (layout.py)
     embed.W_E                       [d_model, n_tokens]          transposed
@@ -9,7 +9,7 @@
     blocks.L.mlp.W_out              [d_model, d_mlp]             transposed
     blocks.L.mlp.b_in  b_out        [d_mlp], [d_model]           as they are
     unembed.W_U                     [d_model, n_outputs]         as it is
-    blocks.L.attn.mask              [n_positions, n_positions]   left out: lower triangular, ours is causal
+    blocks.L.attn.mask              [n_positions, n_positions]   none: lower triangular, ours is causal
 
 Attention-only models call their blocks `attn_blocks`. The computation is the same: scores divided by
 sqrt(d_head), no LayerNorm, learned positions added once.
@@ -30,7 +30,7 @@ _BLOCK = re.compile(r"(?:attn_)?blocks\.(\d+)\.")
 
 
 class UnknownLayout(PathscopeError):
-    """Weights that are not in the published layout; the text says what is odd."""
+    """Weights that are not in the layout they should be in, or do not fit the other; the text says what is odd."""
 
 
 def from_published(
@@ -57,6 +57,30 @@ def from_published(
     if len(kinds) > 1 or not next(iter(kinds)).is_floating_point:
         raise UnknownLayout(f"tensors of types {sorted(map(str, kinds))}; expected one floating-point type")
     return layout, weights
+
+
+def to_published(layout: Layout, weights: Mapping[str, Float[Tensor, "..."]]) -> dict[str, Tensor]:
+    """A model in the published layout, with its masks: `from_published` gives it back.
+
+    Raises UnknownLayout for what that layout has no place for. The activation is not in the tensors, so it
+    has to be written down beside them (`act_type` in the published files: ReLU or GeLU).
+    """
+    for odd, said in (
+        (layout.layer_norm, "layer_norm"),
+        (layout.activation not in ("relu", "gelu"), f"activation {layout.activation!r}"),
+        (layout.positions != "learned", f"positions {layout.positions!r}"),
+        (layout.input != "token", f"input {layout.input!r}"),
+    ):
+        if odd:
+            raise UnknownLayout(f"the published layout has no place for {said}")
+    published: dict[str, Tensor] = {}
+    for name in layout.shapes:
+        theirs = name if layout.d_mlp else name.replace("blocks.", "attn_blocks.", 1)
+        published[theirs] = _turned_back(name, weights[name])
+        if name.endswith(".attn.W_O"):
+            square = (layout.n_positions, layout.n_positions)
+            published[theirs.replace("W_O", "mask")] = weights[name].new_ones(square).tril()
+    return published
 
 
 def _layout(named: Mapping[str, Tensor], activation: Literal["relu", "gelu"]) -> Layout:
@@ -102,6 +126,15 @@ def _turned(name: str, tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     if tuple(turned.shape) != shape:
         raise UnknownLayout(f"{name} has shape {tuple(tensor.shape)}, which does not fit the other tensors")
     return turned.contiguous()
+
+
+def _turned_back(name: str, tensor: Tensor) -> Tensor:
+    kind = name.rsplit(".", 1)[-1]
+    if kind in ("W_Q", "W_K", "W_V"):
+        return tensor.permute(1, 2, 0).contiguous()
+    if kind == "W_O":
+        return tensor.flatten(0, 1).T.contiguous()
+    return tensor.T.contiguous() if kind in ("W_E", "W_in", "W_out") else tensor.clone()
 
 
 def _flat(shape: tuple[int, ...]) -> tuple[int, int]:

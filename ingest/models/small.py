@@ -5,16 +5,16 @@ Runs never mix: each product is batched over runs, so run k's numbers are those 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from ingest.models.layout import EXAMPLE_MULTIPLE, Layout
+from ingest.models.layout import EXAMPLE_MULTIPLE, Activation, Layout
 from ingest.streams import stream
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "gelu": functional.gelu}
 LAYER_NORM_EPS = 1e-5
 
 Weights = Mapping[str, Float[Tensor, "run ..."]]
@@ -22,10 +22,27 @@ Weights = Mapping[str, Float[Tensor, "run ..."]]
 
 @dataclass
 class Trace:
-    """What a forward pass is asked to keep. attention: per layer; mlp: per layer, after the nonlinearity."""
+    """What a forward pass is asked to keep.
+
+    attention: per layer. mlp: per layer, after the nonlinearity; with solu_ln before its LayerNorm, where
+    neurons are sparse.
+    """
 
     attention: list[Float[Tensor, "run example head query key"]]
     mlp: list[Float[Tensor, "run example position neuron"]]
+
+
+def solu(x: Float[Tensor, "... neuron"]) -> Float[Tensor, "... neuron"]:
+    """Return x · softmax(x), the softmax over the neurons of a layer."""
+    return x * x.softmax(-1)
+
+
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "gelu": functional.gelu,
+    "solu": solu,
+    "solu_ln": solu,
+}
 
 
 def stack_views(layout: Layout, rows: Float[Tensor, "run row"]) -> dict[str, Float[Tensor, "run ..."]]:
@@ -87,10 +104,10 @@ def forward_each(
 ) -> Float[Tensor, "run example read output"]:
     """Logits as `forward` gives them, in the same bits for each run whichever others are in the stack.
 
-    One pass for all runs where that is exact (`layout.stacks_exactly`, examples a multiple of 32), else one
-    pass per run.
+    One pass for all runs where that is exact (`layout.stacks_exactly`, examples a multiple of 16), else one
+    pass per run. On a GPU, which keeps no such promise, always one pass.
     """
-    if layout.stacks_exactly and tokens.shape[1] % EXAMPLE_MULTIPLE == 0:
+    if tokens.is_cuda or (layout.stacks_exactly and tokens.shape[1] % EXAMPLE_MULTIPLE == 0):
         return forward(layout, weights, tokens, read)
     single = {name: torch.split(tensor, 1) for name, tensor in weights.items()}
     passes = [
@@ -103,8 +120,9 @@ def forward_each(
 class _Source:
     """What a block reads: the residual stream at every position, looked up where that is cheaper.
 
-    Before the first attention it depends only on (token, position), and so do queries, keys and values:
-    with fewer tokens in the vocabulary than examples, they are computed once per pair and then gathered.
+    Before the first attention it depends only on (token, position), or on the token alone where positions
+    are added in attention, and so do queries, keys and values: with fewer tokens in the vocabulary than
+    examples, they are computed once for each and then gathered. Not so where a position starts as a sum.
     """
 
     def __init__(self, layout: Layout, weights: Weights, tokens: Tensor, x: Tensor | None = None) -> None:
@@ -112,24 +130,36 @@ class _Source:
         self.weights = weights
         n_runs, n_examples, n_positions = tokens.shape
         self.x = x
+        self.looked_up = x is None and layout.input == "token" and layout.n_tokens < n_examples
         if x is None:
-            table = weights["embed.W_E"][:, :, None] + weights["pos_embed.W_pos"][:, None, :n_positions]
-            self.table = table.reshape(n_runs, -1, layout.d_model)
+            self.table, self.rows = weights["embed.W_E"], tokens
+            if layout.positions == "learned":
+                table = self.table[:, :, None] + weights["pos_embed.W_pos"][:, None, :n_positions]
+                self.table = table.reshape(n_runs, -1, layout.d_model)
+                self.rows = tokens * n_positions + torch.arange(n_positions, device=tokens.device)
             first_row = torch.arange(n_runs, device=tokens.device)[:, None, None] * self.table.shape[1]
-            self.rows = first_row + tokens * n_positions + torch.arange(n_positions, device=tokens.device)
-        self.looked_up = x is None and layout.n_tokens < n_examples
+            self.rows = first_row + self.rows
+            if layout.input == "sum":
+                self.x = self._gather(self.table, range(n_positions)).cumsum(2)
 
     def at(self, positions: Sequence[int]) -> Tensor:
-        """The embeddings at these positions."""
-        return self._gather(self.table, positions)
+        """The residual stream at these positions."""
+        return self._gather(self.table, positions) if self.x is None else _positions(self.x, positions)
 
     def projected(self, norm: str, matrix: Tensor, positions: Sequence[int]) -> Tensor:
         """(Normed) residual stream times a matrix, at these positions."""
         if self.looked_up:
             table = _normed(self.layout, self.weights, norm, self.table[:, :, None])
             return self._gather(_matmul(table, matrix)[:, :, 0], positions)
-        x = self.at(positions) if self.x is None else _positions(self.x, positions)
-        return _matmul(_normed(self.layout, self.weights, norm, x), matrix)
+        return _matmul(_normed(self.layout, self.weights, norm, self.at(positions)), matrix)
+
+    def placed(self, norm: str, matrix: Tensor, positions: Sequence[int]) -> Tensor:
+        """The same for queries and keys, which see positions where the residual stream does not."""
+        flat = self.projected(norm, matrix, positions)
+        if self.layout.positions == "learned":
+            return flat
+        # the product is linear, so positions are multiplied once instead of once per example
+        return flat + _matmul(_positions(self.weights["pos_embed.W_pos"][:, None], positions), matrix)
 
     def _gather(self, table: Tensor, positions: Sequence[int]) -> Tensor:
         rows = _positions(self.rows, positions)
@@ -150,12 +180,12 @@ def _attention(
     everywhere = range(queries[-1] + 1)  # no query looks further
     norm = f"blocks.{layer}.ln1"
 
-    def by_head(matrix: str, positions: Sequence[int]) -> Tensor:
-        flat = source.projected(norm, weights[f"{name}.{matrix}"].flatten(2), positions)
+    def by_head(read: Callable[..., Tensor], matrix: str, positions: Sequence[int]) -> Tensor:
+        flat = read(norm, weights[f"{name}.{matrix}"].flatten(2), positions)
         return flat.view(*flat.shape[:3], layout.n_heads, layout.d_head)
 
-    k, v = by_head("W_K", everywhere), by_head("W_V", everywhere)
-    q = by_head("W_Q", queries) / layout.d_head**0.5
+    k, v = by_head(source.placed, "W_K", everywhere), by_head(source.projected, "W_V", everywhere)
+    q = by_head(source.placed, "W_Q", queries) / layout.d_head**0.5
     if len(queries) == 1:
         # one query: a sum of products is 2.5 times faster than thousands of 1 × d_head matrix products
         pattern = (q * k).sum(-1).softmax(2)  # [run, example, key, head]
@@ -163,7 +193,7 @@ def _attention(
         kept = pattern.transpose(2, 3)[:, :, :, None]
     else:
         scores = q.transpose(2, 3) @ k.permute(0, 1, 3, 4, 2)
-        at = torch.tensor(queries, device=scores.device)
+        at = _on_device(tuple(queries), scores.device)
         hidden = torch.arange(len(everywhere), device=scores.device) > at[:, None]
         kept = scores.masked_fill(hidden, float("-inf")).softmax(-1)
         mixed = (kept @ v.transpose(2, 3)).transpose(2, 3)
@@ -180,13 +210,17 @@ def _mlp(layout: Layout, weights: Weights, layer: int, x: Tensor, trace: Trace |
     neurons = ACTIVATIONS[layout.activation](before)
     if trace is not None:
         trace.mlp.append(neurons)
+    if layout.activation == "solu_ln":
+        neurons = _layer_norm(weights, f"{name}.ln", neurons)
     return _matmul(neurons, weights[f"{name}.W_out"], f"{name}.b_out", weights)
 
 
 def _normed(layout: Layout, weights: Weights, name: str, x: Tensor) -> Tensor:
-    if not layout.layer_norm:
-        return x
-    scaled = functional.layer_norm(x, (layout.d_model,), eps=LAYER_NORM_EPS)
+    return _layer_norm(weights, name, x) if layout.layer_norm else x
+
+
+def _layer_norm(weights: Weights, name: str, x: Tensor) -> Tensor:
+    scaled = functional.layer_norm(x, x.shape[-1:], eps=LAYER_NORM_EPS)
     return scaled * weights[f"{name}.w"][:, None, None] + weights[f"{name}.b"][:, None, None]
 
 
@@ -203,4 +237,10 @@ def _positions(x: Tensor, positions: Sequence[int]) -> Tensor:
     first, last = positions[0], positions[-1]
     if len(positions) == last - first + 1:
         return x[:, :, first : last + 1]
-    return x[:, :, torch.tensor(positions, device=x.device)]
+    return x.index_select(2, _on_device(tuple(positions), x.device))
+
+
+@lru_cache
+def _on_device(positions: tuple[int, ...], device: torch.device) -> Int[Tensor, " position"]:
+    # made once: while a graph is recorded nothing may be copied to the GPU
+    return torch.tensor(positions, device=device)

@@ -5,32 +5,30 @@ Whatever is killed whenever, the same call again goes on where the archive and t
 """
 
 import time
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Generic, Literal, Protocol
 
 from archive.committer import commit_inbox, pending_shards
 from archive.create import ensure_archive
-from archive.errors import UsageError
-from archive.identity import canonical_json
 from archive.layout import Layout
 from archive.records import Study as StudyRecord
 from archive.shard import ShardBuilder
 from archive.store import Archive
-from ingest.estimate import Estimate, check_budget, estimate
-from ingest.plan import Plan, RunTask, make_plan
+from ingest.estimate import Estimate, check_budget
+from ingest.plan import Plan, Run, make_plan
 from ingest.provenance import provenance
 from ingest.run.dispatch import Dispatch, Tally
-from ingest.run.groups import Group, UnitWork, assign, cut, folder_name, stored_groups
 from ingest.run.journal import Journal
 from ingest.run.lock import study_lock
 from ingest.run.present import Present, look
 from ingest.run.stopping import Stopper
-from ingest.run.unit import CellFailure, Unit, WeightsLost
-from ingest.run.workers import make_executor, n_processes
-from ingest.study import ExecutorChoice, Study
-from ingest.wanted import Wanted, wanted_of
+from ingest.run.unit import CellFailure, Unit, Work
+from ingest.run.workers import make_executor
+from ingest.study_parts import AnyStudy, ExecutorChoice
+from ingest.wanted import Wanted
 
 State = Literal["nothing to do", "done", "planned", "stopped", "failed"]
 
@@ -82,7 +80,7 @@ class IngestReport:
 class Watcher(Protocol):
     """Who is told how it goes; the command line draws bars."""
 
-    def planned(self, study: Study, plan: Plan, estimated: Estimate) -> None:
+    def planned(self, study: AnyStudy, plan: Plan[Any], estimated: Estimate) -> None:
         """Called once, before the first unit."""
 
     def progressed(self, tally: Tally) -> None:
@@ -92,14 +90,16 @@ class Watcher(Protocol):
         """Called for every piece of work that failed."""
 
 
-def ingest(study: Study, archive: Path, options: Options, watcher: Watcher) -> IngestReport:
+def ingest(study: AnyStudy, archive: Path, options: Options, watcher: Watcher) -> IngestReport:
     """Fill what is missing of a study, or plan it with `dry_run`.
 
     Raises UsageError for a study that contradicts the archive or exceeds its budget, StudyLocked when
     another process is at it, ArchiveBusy or NoSpace as the committer does.
     """
+    from ingest.run.calls import call_of
+
     layout = Layout.of(archive)
-    call = _Call(study, layout, options, watcher)
+    call = call_of(study, layout, options, watcher)
     if options.dry_run:
         return call.plan_only()
     ensure_archive(layout.database)
@@ -110,8 +110,10 @@ def ingest(study: Study, archive: Path, options: Options, watcher: Watcher) -> I
 
 
 @dataclass
-class _Call:
-    study: Study
+class Call(ABC, Generic[Run]):
+    """One call for one study, whatever kind it is."""
+
+    study: AnyStudy
     layout: Layout
     options: Options
     watcher: Watcher
@@ -120,13 +122,14 @@ class _Call:
 
     @property
     def executor(self) -> ExecutorChoice:
-        return self.options.executor or self.study.file.executor
+        """Where units run."""
+        return self.options.executor or self.study.settings.executor
 
     def plan_only(self) -> IngestReport:
         """Say what would be done; touches nothing."""
         present = self._look()
         plan = self._plan(present)
-        estimated = estimate(plan, present.pace, n_processes(self.executor))
+        estimated = self._estimate(plan, present)
         return self._report(plan, plan, "planned" if plan.tasks else "nothing to do", estimated=estimated)
 
     def run(self, stopper: Stopper) -> IngestReport:
@@ -140,8 +143,8 @@ class _Call:
         if not plan.tasks:
             self._declare(record, wanted, present)
             return self._report(plan, plan, "nothing to do")
-        estimated = estimate(plan, present.pace, n_processes(self.executor))
-        check_budget(estimated, self.study.file.budget, self.study.path, self.layout.database)
+        estimated = self._estimate(plan, present)
+        check_budget(estimated, self.study.settings.budget, self.study.path, self.layout.database)
         executor, n_workers = make_executor(self.executor)
         self._declare(record, wanted, present)
         self.watcher.planned(self.study, plan, estimated)
@@ -162,23 +165,25 @@ class _Call:
     def _look(self) -> Present:
         if not self.layout.database.exists():
             return Present()
-        runs = self.study.runs
-        present = look(Archive(self.layout.database), self.study.name, [run.name for run in runs])
-        for run in runs:  # a run is what it was trained with: changed settings need another name
-            stored = present.spec_hashes.get(run.name)
-            if stored and stored != run.spec.hash:
-                raise UsageError(
-                    f"{self.study.path}: run {run.name!r} is in {self.layout.database} with other training settings "
-                    f"(stored {stored[:12]}…, the file gives {run.spec.hash[:12]}…). Give the study another name, or "
-                    f"`pathscope drop --study {self.study.name}` to train it again."
-                )
+        present = look(Archive(self.layout.database), self.study.name, [run.name for run in self._runs])
+        self._check(present)
         return present
 
-    def _plan(self, present: Present, *, retry_failed: bool | None = None) -> Plan:
-        named = self.study.file.measures.names
+    @property
+    def _extra(self) -> tuple[str, ...]:
+        """Measures to back-fill that the study does not name."""
+        named = self.study.settings.measures.names
+        return tuple(name for name in self.options.fill if name not in named)
+
+    @property
+    @abstractmethod
+    def _runs(self) -> Sequence[Run]:
+        """The study's runs."""
+
+    def _plan(self, present: Present, *, retry_failed: bool | None = None) -> Plan[Run]:
         return make_plan(
-            self.study.runs,
-            self._wanted(present, *(name for name in self.options.fill if name not in named)).conditions,
+            self._runs,
+            self._wanted(present, *self._extra).conditions,
             present.cells,
             present.log_reach,
             retry_failed=self.options.retry_failed if retry_failed is None else retry_failed,
@@ -187,7 +192,7 @@ class _Call:
 
     def _wanted(self, present: Present, *extra: str) -> Wanted:
         if extra not in self._known:
-            self._known[extra] = wanted_of(self.study, _stored(present), extra)
+            self._known[extra] = self._work_out(present, extra)
         return self._known[extra]
 
     def _record(self, wanted: Wanted) -> StudyRecord:
@@ -195,75 +200,43 @@ class _Call:
             name=self.study.name,
             toml=self.study.toml,
             resolved={**self.study.resolved(), "wanted": wanted.as_plain()},
-            n_cells_wanted=sum(wanted.conditions[run.label].n_cells for run in self.study.runs),
+            n_cells_wanted=sum(wanted.conditions[run.label].n_cells for run in self._runs),
         )
 
     def _declare(self, record: StudyRecord, wanted: Wanted, present: Present) -> None:
         """Enter the study and the tokens of its eval sets, before any result refers to them; nothing if known."""
-        known = _stored(present) or {}
+        known = stored_wanted(present) or {}
         if known.get("fingerprint") == wanted.fingerprint and present.study_toml == self.study.toml:
             return
-        builder = ShardBuilder(kind="content", study=record, provenance=provenance(0.0))
-        entered = set(present.eval_sets)
-        distinct = {canonical_json([s.task, s.task_params]): s for _, s in self.study.file.specs()}
-        for task in (spec.make_task() for spec in distinct.values()):
-            if task.eval_set.encoding.hash not in entered:
-                from ingest.measuring import add_eval_set  # imports torch
-
-                add_eval_set(builder, task)
-                entered.add(task.eval_set.encoding.hash)
-        builder.write(self.layout.inbox)
+        ShardBuilder(kind="content", study=record, provenance=provenance(0.0)).write(self.layout.inbox)
+        for add in self._missing_eval_sets(present):
+            # a shard for each: several may bring the same vocabulary
+            builder = ShardBuilder(kind="content", study=record, provenance=provenance(0.0))
+            add(builder)
+            builder.write(self.layout.inbox)
         commit_inbox(self.layout)
 
-    def _share_out(self, plan: Plan, present: Present, dispatch: Dispatch, n_workers: int) -> None:
-        """Give every run a group and cut the groups' work into units; runs without weights fail here."""
-        checkpoints = self.layout.checkpoints
-        stored = stored_groups(checkpoints, self.study.name)
-        specs = {run.name: run.spec for run in self.study.runs}
-        for found in stored:
-            for name, _ in found.runs:
-                if name in specs and specs[name].hash != found.spec_hash:
-                    raise UsageError(
-                        f"{found.folder} holds training of {name!r} with other settings, of which the archive has "
-                        "nothing. Delete that folder, or give the study another name."
-                    )
-        groups = assign(
-            plan.tasks,
-            stored,
-            checkpoints,
-            self.study.name,
-            seeds_per_group=self.executor.seeds_per_process,
-            n_workers=n_workers,
-            device=self.executor.device,
-        )
-        for task in groups.lost:
-            self._lost(task, present, dispatch)
-        for group, tasks in groups.with_tasks:
-            dispatch.add(cut(group, tasks, self.executor.checkpoints_per_unit))
+    @abstractmethod
+    def _share_out(self, plan: Plan[Run], present: Present, dispatch: Dispatch, n_workers: int) -> None:
+        """Cut the plan's work into units and hand them to the dispatch."""
 
-    def _lost(self, task: RunTask, present: Present, dispatch: Dispatch) -> None:
-        """Enter what a run without weights misses as failed; only checkpoints the archive knows can be named."""
-        run = task.run
-        folder = self.layout.checkpoints / self.study.name
-        error = WeightsLost(
-            f"the weights of {run.name} are not in {folder} any more, and the archive has results of it. Put the folder "
-            f"back and give --retry-failed, or `pathscope drop --run {run.name}` and let the study train it again."
-        )
-        group = Group(
-            folder / folder_name(self.study.name, [run.name]), run.spec, ((run.name, run.seeds),), 0
-        )
-        if task.log_after is not None:
-            dispatch.fail(UnitWork(group, run.spec.steps, {}, {run.name: task.log_after}), error)
-        known = {
-            owner.key[1]
-            for owner, _ in present.cells
-            if owner.kind == "checkpoint" and owner.key[0] == run.name
-        }
-        cells = {(run.name, step): measures for step, measures in task.cells.items() if step in known}
-        if cells:
-            dispatch.fail(UnitWork(group, max(s for _, s in cells), cells, {}), error)
+    @abstractmethod
+    def _estimate(self, plan: Plan[Run], present: Present) -> Estimate:
+        """What is left costs."""
 
-    def _unit(self, work: UnitWork, record: StudyRecord, stopper: Stopper) -> Unit:
+    @abstractmethod
+    def _work_out(self, present: Present, extra: tuple[str, ...]) -> Wanted:
+        """What the study asks for, with these measures besides those it names."""
+
+    @abstractmethod
+    def _check(self, present: Present) -> None:
+        """Raise UsageError for runs that contradict what the archive has of them."""
+
+    @abstractmethod
+    def _missing_eval_sets(self, present: Present) -> Iterator[Callable[[ShardBuilder], None]]:
+        """For each eval set that the archive does not have, what puts it into a shard."""
+
+    def _unit(self, work: Work, record: StudyRecord, stopper: Stopper) -> Unit:
         return Unit(
             work=work,
             study=record,
@@ -274,7 +247,7 @@ class _Call:
             device=self.executor.device,
         )
 
-    def _outcome(self, tally: Tally, after: Plan, stopper: Stopper) -> tuple[State, str]:
+    def _outcome(self, tally: Tally, after: Plan[Run], stopper: Stopper) -> tuple[State, str]:
         """The state by what failed and by what the ledger still lacks, and why it lacks it."""
         if tally.failures or tally.refused:
             return "failed", stopper.reason
@@ -284,8 +257,8 @@ class _Call:
 
     def _report(
         self,
-        before: Plan,
-        after: Plan,
+        before: Plan[Run],
+        after: Plan[Run],
         state: State,
         *,
         estimated: Estimate | None = None,
@@ -311,7 +284,7 @@ class _Call:
         )
 
 
-def _stored(present: Present) -> Mapping[str, Any] | None:
+def stored_wanted(present: Present) -> Mapping[str, Any] | None:
     """What the study wanted when it was last entered."""
     stored: Mapping[str, Any] | None = (present.study or {}).get("wanted")
     return stored

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field, replace
 from archive.committer import CommitReport, commit_inbox, pending_shards
 from archive.errors import ArchiveBusy, NoSpace
 from archive.layout import Layout
-from ingest.run.groups import Group, UnitWork
 from ingest.run.journal import Journal
 from ingest.run.stopping import Stopper
-from ingest.run.unit import CellFailure, Unit, UnitReport, WorkerLost, fail_unit, run_unit
+from ingest.run.unit import CellFailure, Unit, UnitReport, Work, WorkerLost, fail_unit, run_unit
 from ingest.run.workers import WorkerProcesses
 
 COMMIT_SECONDS = 3.0
@@ -39,7 +38,7 @@ class Tally:
 class _Queue:
     """Units of one group, in step order."""
 
-    works: deque[UnitWork]
+    works: deque[Work]
     n_running: int = 0
 
     @property
@@ -52,20 +51,20 @@ class Dispatch:
     """The parent's loop. `on_progress` is called after every unit and about twice a second."""
 
     layout: Layout
-    make_unit: Callable[[UnitWork], Unit]
+    make_unit: Callable[[Work], Unit]
     stopper: Stopper
     journal: Journal
     on_progress: Callable[[Tally], None]
     on_failure: Callable[[CellFailure], None]
     tally: Tally = field(default_factory=Tally)
     _queues: list[_Queue] = field(default_factory=list)
-    _running: dict[Future[UnitReport], tuple[_Queue, UnitWork]] = field(default_factory=dict)
+    _running: dict[Future[UnitReport], tuple[_Queue, Work]] = field(default_factory=dict)
     _losses: dict[int, int] = field(
         default_factory=dict
     )  # by identity of the work, which its queue keeps alive
     _committed_at: float = field(default_factory=time.monotonic)
 
-    def add(self, works: Iterable[UnitWork]) -> None:
+    def add(self, works: Iterable[Work]) -> None:
         """Take on the units of one group."""
         self._queues.append(_Queue(deque(works)))
 
@@ -88,7 +87,7 @@ class Dispatch:
             executor.shutdown(wait=True, cancel_futures=True)
         self._take(commit_inbox(self.layout))
 
-    def fail(self, work: UnitWork, error: BaseException) -> UnitReport:
+    def fail(self, work: Work, error: BaseException) -> UnitReport:
         """Enter a unit's failure into the ledger and tell of it."""
         report = fail_unit(self.make_unit(work), error)
         self._tell(report)
@@ -115,7 +114,7 @@ class Dispatch:
             else:
                 self._done(queue, work, future.result())
 
-    def _lost(self, queue: _Queue, work: UnitWork, error: BaseException) -> None:
+    def _lost(self, queue: _Queue, work: Work, error: BaseException) -> None:
         """The worker gave no answer."""
         if self.stopper.stopping:  # killed together with us
             return
@@ -127,9 +126,7 @@ class Dispatch:
         if isinstance(error, BrokenProcessPool):
             work = replace(work, n_lost=work.n_lost + 1)
             if work.n_lost < MOST_LOSSES:
-                self.journal.line(
-                    f"{_name(work.group)}: a worker was lost before step {work.until}; trying again"
-                )
+                self.journal.line(f"{work.title}: a worker was lost before step {work.until}; trying again")
                 queue.works.appendleft(work)
                 return
             error = WorkerLost(
@@ -138,12 +135,14 @@ class Dispatch:
             )
         self._forget(queue, self.fail(work, error).dead)
 
-    def _done(self, queue: _Queue, work: UnitWork, report: UnitReport) -> None:
+    def _done(self, queue: _Queue, work: Work, report: UnitReport) -> None:
         self._tell(report)
         self.journal.line(
-            f"{_name(work.group)}: at step {min(report.reached, work.until)}, {report.n_cells} cells, "
+            f"{work.title}: at step {min(report.reached, work.until)}, {report.n_cells} cells, "
             f"{report.seconds:.1f} s, {report.shard}"
         )
+        for note in report.notes:
+            self.journal.line(f"{work.title}: {note}")
         if report.stopped:
             self.stopper.stop("a worker was told to stop")
             return
@@ -189,8 +188,3 @@ def describe_failure(failure: CellFailure) -> str:
     what = f" {failure.measure}" if failure.measure else ""
     lasting = "" if failure.permanent else " (will be tried again)"
     return f"{place}{what}: {failure.error_class}: {failure.message}{lasting}"
-
-
-def _name(group: Group) -> str:
-    more = f" +{len(group.runs) - 1}" if len(group.runs) > 1 else ""
-    return group.runs[0][0] + more

@@ -9,12 +9,17 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from ingest.plan import RunTask
+from ingest.study import PlannedRun
+from ingest.train.cost import activation_bytes, widest_activation
 from ingest.train.spec import Seeds, TrainSpec
 
 RESUME = "resume.safetensors"
 LONGEST_NAME = 120
-# activations of one batch that still fit the second-level cache; beyond it batching runs gains nothing on a CPU
-CACHE_BYTES = 2**20
+# the widest activation of a batch on a CPU: up to here a run costs less in company (0.5 MB each: 4.6 ms an update alone,
+# 3.4 ms among four; 1.5 MB each: 10.5 and 10.1), beyond it a batch only makes units longer
+CACHE_BYTES = 2**22
+# activations of one batch on a GPU: any that is used for this has so much to spare
+GPU_BYTES = 12e9
 MOST_SEEDS = 128
 
 NamedSeeds = tuple[str, Seeds]
@@ -45,8 +50,9 @@ class UnitWork:
     """A piece of a group's work: train to `until` updates, measure these cells, hand in this part of the log.
 
     cells: (run, step) -> measures. log_after: run -> last step whose log the archive will have by then.
-    in_turn: must wait for the group's unit before it, because it trains on from there or continues a log;
-    otherwise all its checkpoints are stored.
+    in_turn: must wait for the group's units before it, because it trains on from there, continues a log or is
+    late; otherwise all its checkpoints are stored. late: its cells compare checkpoints of a run and are filled
+    from stored ones when training is over, or has ended early.
     n_lost: workers that were lost over it.
     """
 
@@ -56,7 +62,19 @@ class UnitWork:
     log_after: Mapping[str, int]
     log_replace: frozenset[str] = frozenset()
     in_turn: bool = False
+    late: bool = False
     n_lost: int = 0
+
+    @property
+    def title(self) -> str:
+        """What the log calls it."""
+        more = f" +{len(self.group.runs) - 1}" if len(self.group.runs) > 1 else ""
+        return self.group.runs[0][0] + more
+
+    @property
+    def trains(self) -> bool:
+        """True when it goes on with the training or its log; otherwise it only reads what is stored."""
+        return self.in_turn and not self.late
 
     @property
     def is_empty(self) -> bool:
@@ -64,7 +82,9 @@ class UnitWork:
         return not (self.cells or self.log_after)
 
     def without(self, dead: Collection[str]) -> "UnitWork":
-        """The same work, less what belongs to runs that will never get there."""
+        """The same work, less what belongs to runs that will never get there; late work is about what they left."""
+        if self.late:
+            return self
         return replace(
             self,
             cells={key: measures for key, measures in self.cells.items() if key[0] not in dead},
@@ -85,8 +105,8 @@ class UnitWork:
 class Groups:
     """Groups with the tasks of their runs, and the tasks whose weights are lost."""
 
-    with_tasks: list[tuple[Group, dict[str, RunTask]]] = field(default_factory=list)
-    lost: list[RunTask] = field(default_factory=list)
+    with_tasks: list[tuple[Group, dict[str, RunTask[PlannedRun]]]] = field(default_factory=list)
+    lost: list[RunTask[PlannedRun]] = field(default_factory=list)
 
 
 def stored_groups(checkpoints: Path, study: str) -> list[StoredGroup]:
@@ -118,7 +138,7 @@ def _header(path: Path) -> Mapping[str, str] | None:
 
 
 def assign(
-    tasks: Sequence[RunTask],
+    tasks: Sequence[RunTask[PlannedRun]],
     on_disk: Sequence[StoredGroup],
     checkpoints: Path,
     study: str,
@@ -134,8 +154,8 @@ def assign(
     """
     groups = Groups()
     home = {name: stored for stored in on_disk for name, _ in stored.runs}
-    by_folder: dict[Path, dict[str, RunTask]] = {}
-    fresh: dict[str, list[RunTask]] = {}
+    by_folder: dict[Path, dict[str, RunTask[PlannedRun]]] = {}
+    fresh: dict[str, list[RunTask[PlannedRun]]] = {}
     for task in tasks:
         stored = home.get(task.run.name)
         if stored is not None:
@@ -161,14 +181,11 @@ def assign(
 
 
 def batch_size(spec: TrainSpec, n_runs: int, n_workers: int, device: str = "cpu") -> int:
-    """Seeds to train as one batch, at most a worker's share: on a CPU as many as fit the cache."""
+    """Seeds to train as one batch, at most a worker's share: as many as fit a CPU's cache or a GPU's memory."""
     share = -(-n_runs // n_workers)
-    if device != "cpu":
-        return max(1, min(share, MOST_SEEDS))
-    task = spec.make_task()
-    examples = spec.batch or task.n_train or 1
-    widest = max(spec.model.d_mlp, spec.model.d_model) * (task.n_positions if spec.model.n_layers > 1 else 1)
-    return max(1, min(CACHE_BYTES // (4 * examples * widest), share, MOST_SEEDS))
+    on_cpu = device == "cpu"
+    fitting = CACHE_BYTES / (4 * widest_activation(spec)) if on_cpu else GPU_BYTES / activation_bytes(spec)
+    return max(1, min(int(fitting), share, MOST_SEEDS))
 
 
 def folder_name(study: str, runs: Sequence[str]) -> str:
@@ -180,11 +197,15 @@ def folder_name(study: str, runs: Sequence[str]) -> str:
     return name + more
 
 
-def cut(group: Group, tasks: Mapping[str, RunTask], checkpoints_per_unit: int) -> Iterator[UnitWork]:
+def cut(
+    group: Group, tasks: Mapping[str, RunTask[PlannedRun]], checkpoints_per_unit: int
+) -> Iterator[UnitWork]:
     """The group's work in pieces of at most so many checkpoints (of all its runs together), in step order.
 
-    Pieces with logs or training are in turn; back-filling pieces of stored checkpoints are independent.
+    Pieces with logs or training are in turn; back-filling pieces of stored checkpoints are independent. What
+    compares the checkpoints of a run comes after them, one piece for all of a run's history.
     """
+    training = any(task.log_after is not None for task in tasks.values())
     logs = {name: task.log_after for name, task in tasks.items() if task.log_after is not None}
     steps = {step for task in tasks.values() for step in task.cells}
     if logs:
@@ -212,3 +233,27 @@ def cut(group: Group, tasks: Mapping[str, RunTask], checkpoints_per_unit: int) -
             in_turn=bool(logs),
         )
         logs = {name: max(after, until - 1) for name, after in logs.items()}
+    yield from _late(group, tasks, size, training)
+
+
+def _late(
+    group: Group, tasks: Mapping[str, RunTask[PlannedRun]], size: int, training: bool
+) -> Iterator[UnitWork]:
+    """Pieces for cells that take a run's final checkpoint (of at most so many steps) or its whole history."""
+    steps = sorted({step for task in tasks.values() for step in task.final_cells})
+    pieces = [
+        {
+            (name, step): task.final_cells[step]
+            for step in steps[start : start + size]
+            for name, task in tasks.items()
+            if step in task.final_cells
+        }
+        for start in range(0, len(steps), size)
+    ]
+    for name, task in tasks.items():
+        if task.history_cells:
+            pieces.append({(name, step): measures for step, measures in task.history_cells.items()})
+    for number, cells in enumerate(pieces):
+        # the first waits for training, and the others come after the first has been handed out
+        in_turn = training and number == 0
+        yield UnitWork(group, group.spec.steps, cells, {}, in_turn=in_turn, late=True)

@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from archive.errors import PathscopeError, TryAgain
 from archive.records import Study
 from ingest.run.groups import UnitWork
+from ingest.run.scans import ScanWork
+
+Work: TypeAlias = UnitWork | ScanWork
 
 
 @dataclass(frozen=True)
@@ -15,7 +19,7 @@ class Unit:
     root: locations of checkpoints are stored relative to it. stop_file, deadline: as StopCheck takes them.
     """
 
-    work: UnitWork
+    work: Work
     study: Study
     root: Path
     inbox: Path
@@ -42,7 +46,7 @@ class UnitReport:
 
     reached: updates the group has behind it. n_cells: cells settled, logs included. dead: runs whose training
     has ended for good before `until`. left: (run, step) of cells not looked at. stopped: somebody asked for it;
-    what was done is in the shard.
+    what was done is in the shard. notes: what people may want to know, such as a batch that memory did not hold.
     """
 
     reached: int
@@ -53,20 +57,29 @@ class UnitReport:
     stopped: bool
     seconds: float
     shard: str
+    notes: tuple[str, ...] = ()
 
 
 def run_unit(unit: Unit) -> UnitReport:
     """Carry out a unit and write its shard; failures are in the report and in the shard, never raised."""
+    if isinstance(unit.work, ScanWork):
+        from ingest.run.scan_worker import carry_out_scan
+
+        return carry_out_scan(unit, unit.work)
     from ingest.run.worker import carry_out
 
-    return carry_out(unit)
+    return carry_out(unit, unit.work)
 
 
 def fail_unit(unit: Unit, error: BaseException) -> UnitReport:
     """Enter into the ledger that a unit came to nothing."""
-    from ingest.run.worker import enter_failure
+    if isinstance(unit.work, ScanWork):
+        from ingest.run.scan_worker import enter_scan_failure
 
-    return enter_failure(unit, error, seconds=0.0)
+        return enter_scan_failure(unit, unit.work, error, seconds=0.0)
+    from ingest.run.entry import enter_failure
+
+    return enter_failure(unit, unit.work, error, seconds=0.0)
 
 
 def is_permanent(error: BaseException) -> bool:

@@ -1,24 +1,22 @@
 """What a worker does: train on, measure, hand in one shard. Never opens the archive."""
 
 import time
-import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 
 from archive.errors import PathscopeError
-from archive.records import Checkpoint, Provenance
-from archive.schema.base import CellState
-from archive.shard import ShardBuilder
 from ingest.measure import MEASURES
 from ingest.measuring import measure_checkpoint
 from ingest.provenance import provenance
-from ingest.run.groups import RESUME
+from ingest.run.entry import Entry, enter_failure, not_kept
+from ingest.run.groups import RESUME, UnitWork
+from ingest.run.late import measure_late
 from ingest.run.lock import folder_lock
-from ingest.run.records import family_record, run_record
 from ingest.run.stopping import StopCheck
-from ingest.run.unit import CellFailure, Unit, UnitReport, is_permanent
+from ingest.run.unit import Unit, UnitReport
 from ingest.train.checkpoints import iter_checkpoints, load_run, resume_step
 from ingest.train.files import CheckpointFolderLost
 from ingest.train.log import LOG_METRICS, log_files, log_steps, read_log_segment
@@ -31,10 +29,6 @@ FOLDER_PATIENCE = 30.0
 UNIT_SECONDS = 30.0
 
 
-class CheckpointNotKept(PathscopeError):
-    """The run passed the step, but its weights were not kept there."""
-
-
 class TrainingDiverged(PathscopeError):
     """A run's loss or gradient stopped being a number."""
 
@@ -43,121 +37,26 @@ class LogLost(PathscopeError):
     """A part of the training log is neither in the archive nor on disk."""
 
 
-def carry_out(unit: Unit) -> UnitReport:
+def carry_out(unit: Unit, work: UnitWork) -> UnitReport:
     """Carry out a unit; an error that ends it is entered as its failure."""
     started = time.monotonic()
     try:
-        with folder_lock(unit.work.group.folder, patience=FOLDER_PATIENCE):
-            return _Worker(unit).run()
+        with (
+            folder_lock(work.group.folder, patience=FOLDER_PATIENCE)
+            if work.trains
+            else nullcontext()  # stored files do not change, so any number of workers may read them
+        ):
+            return _Worker(unit, work).run()
     except Exception as error:
-        return enter_failure(unit, error, seconds=time.monotonic() - started)
+        return enter_failure(unit, work, error, seconds=time.monotonic() - started)
 
 
-def enter_failure(unit: Unit, error: BaseException, *, seconds: float) -> UnitReport:
-    """Hand in a shard that says that this unit failed: the training of its runs, else each of its cells."""
-    work = unit.work
-    entry = _Entry(unit)
-    runs = sorted(set(work.log_after) or {run for run, _ in work.cells})
-    if work.log_after:
-        # where training is what failed, checkpoints of this unit may not exist
-        for run in runs:
-            entry.fail_log(run, error)
-    else:
-        for (run, step), measures in work.cells.items():
-            entry.fail_checkpoint(run, step, measures, error)
-    # one line a run is enough for people
-    entry.failures = [
-        CellFailure(run, None, None, type(error).__name__, str(error), is_permanent(error)) for run in runs
-    ]
-    shard = entry.write(provenance(seconds))
-    return UnitReport(
-        reached=work.group.reached or 0,
-        n_cells=0,
-        failures=tuple(entry.failures),
-        dead=frozenset(work.log_after),
-        left=(),
-        stopped=False,
-        seconds=seconds,
-        shard=shard,
-    )
-
-
-def _init_hash(folder: Path, run: str) -> str:
-    first = dict(iter_checkpoints(folder)).get(0)
-    try:
-        return load_run(first, run).weights_hash if first is not None else ""
-    except PathscopeError:  # damaged: the cells of step 0 say so
-        return ""
-
-
-class _Entry:
-    """A shard in the making, with the records every unit needs."""
-
-    def __init__(self, unit: Unit) -> None:
-        self.unit = unit
-        self.spec = unit.work.group.spec
-        self.task = self.spec.make_task()
-        self.failures: list[CellFailure] = []
-        self.n_cells = 0
-        self.builder = ShardBuilder(
-            kind="train" if unit.work.log_after else "measure",
-            study=unit.study,
-            replace=bool(unit.work.log_replace),
-        )
-        self.builder.family(family_record(self.spec))
-        self.builder.tokenizer(self.task.eval_set.tokenizer)
-        self._init_hashes: dict[str, str] = {}
-
-    def run_owner(self, run: str) -> int:
-        """Declare a run of the unit's group, with the hash of its initial weights where they are on disk."""
-        group = self.unit.work.group
-        if run not in self._init_hashes:
-            self._init_hashes[run] = _init_hash(group.folder, run)
-        return self.builder.run(run_record(run, dict(group.runs)[run], self.spec, self._init_hashes[run]))
-
-    def fail_log(self, run: str, error: BaseException) -> None:
-        """Enter that a run's training log, and so its training, failed."""
-        owner = self.run_owner(run)
-        for metric in LOG_METRICS:
-            self._fail(owner, self.builder.quantity(metric.quantity(self.spec)), error)
-        self.failures.append(
-            CellFailure(run, None, None, type(error).__name__, str(error), is_permanent(error))
-        )
-
-    def fail_checkpoint(self, run: str, step: int, measures: Sequence[str], error: BaseException) -> None:
-        """Enter that all these measures of one checkpoint failed alike."""
-        self.run_owner(run)
-        owner = self.builder.checkpoint(Checkpoint(run=run, step=step))
-        for name in measures:
-            quantity = MEASURES.get(name).quantity(self.task, dtype=self.spec.dtype)
-            self._fail(owner, self.builder.quantity(quantity), error)
-            self.failures.append(
-                CellFailure(run, step, name, type(error).__name__, str(error), is_permanent(error))
-            )
-
-    def _fail(self, owner: int, quantity: int, error: BaseException) -> None:
-        self.builder.failed_cell(
-            owner,
-            quantity,
-            CellState.FAILED_PERMANENT if is_permanent(error) else CellState.FAILED_TRANSIENT,
-            error_class=type(error).__name__,
-            message=str(error),
-            trace="".join(traceback.format_exception(error)),
-        )
-
-    def write(self, how: Provenance) -> str:
-        """Hand the shard in; returns its name."""
-        self.builder.provenance = how
-        return self.builder.write(self.unit.inbox).name
-
-
-class _Worker(_Entry):
+class _Worker(Entry):
     """One unit under way."""
 
-    def __init__(self, unit: Unit) -> None:
-        super().__init__(unit)
-        self.work = unit.work
-        self.folder = unit.work.group.folder
+    def __init__(self, unit: Unit, work: UnitWork) -> None:
+        super().__init__(unit, work)
+        self.folder = work.group.folder
         self.stop = StopCheck(unit.stop_file, unit.deadline)
         self.started = time.monotonic()
         self.dead: dict[str, RunFailure] = {}
@@ -168,7 +67,7 @@ class _Worker(_Entry):
         trained = time.monotonic()
         if self.work.log_after:
             self._log(reached)
-        left = self._measure(reached)
+        left = measure_late(self, self.stop, self._overtime) if self.work.late else self._measure(reached)
         now = time.monotonic()
         shard = self.write(
             provenance(
@@ -194,7 +93,7 @@ class _Worker(_Entry):
     def _train(self) -> tuple[int, int]:
         """Updates the group has behind it, and those made now."""
         group = self.work.group
-        if not self.work.in_turn:  # checkpoints that are stored are to be measured
+        if not self.work.trains:  # checkpoints that are stored are to be measured
             return self.work.until, 0
         if group.reached is not None and not (self.folder / RESUME).exists():
             raise CheckpointFolderLost(
@@ -292,27 +191,8 @@ class _Worker(_Entry):
 
     def _measure_one(self, run: str, step: int, measures: Sequence[str], file: Path | None) -> None:
         if file is None:
-            raise CheckpointNotKept(
-                f"no weights of {run} at step {step} in {self.folder}: the schedule it was trained with did not keep "
-                f"them, or the file is gone. `pathscope drop` of the runs of that folder lets the study train them again."
-            )
+            raise not_kept(run, step, self.folder)
         model = load_run(file, run, device=self.unit.device)
-        split_seed = dict(self.work.group.runs)[run].split
-        values = measure_checkpoint(model, self.task, split_seed, [MEASURES.get(name) for name in measures])
-        self.run_owner(run)
-        owner = self.builder.checkpoint(
-            Checkpoint(
-                run=run,
-                step=step,
-                tokens_seen=float(step * self.spec.tokens_per_step),
-                weights_hash=model.weights_hash,
-                location=file.relative_to(self.unit.root).as_posix(),
-            )
-        )
-        for value in values:
-            value.add_to(self.builder, owner)
-            if value.state is CellState.FAILED_PERMANENT:
-                measure = value.quantity.measure.name
-                self.failures.append(CellFailure(run, step, measure, value.error_class, value.message, True))
-            else:
-                self.n_cells += 1
+        named = [MEASURES.get(name) for name in measures]
+        values = measure_checkpoint(model, self.task, self.split_seed(run), named)
+        self.values(run, step, values, weights_hash=model.weights_hash, file=file)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from archive.errors import UsageError
 from ingest.run.stopping import prepare_worker
-from ingest.study import ExecutorChoice
+from ingest.study_parts import ExecutorChoice
 from ingest.train.spec import WORKER_ENV
 
 T = TypeVar("T")
@@ -91,9 +91,12 @@ class InThisProcess(Executor):
 def make_executor(choice: ExecutorChoice) -> tuple[Executor, int]:
     """The executor a study (or --executor) asks for, and how many units may be under way in it.
 
-    Raises UsageError for a kind that is neither known nor a callable giving an executor.
+    Raises UsageError for a kind that is neither known nor a callable giving an executor, and for a GPU where
+    there is none.
     """
     n = n_processes(choice)
+    if choice.kind in ("local", "inline") and choice.device == "cuda":
+        _require_gpu()
     if choice.kind == "local":
         return WorkerProcesses(n), n
     if choice.kind == "inline":
@@ -111,6 +114,17 @@ def make_executor(choice: ExecutorChoice) -> tuple[Executor, int]:
             f"executor {choice.kind!r} gives a {type(made).__name__}, not a concurrent.futures.Executor"
         )
     return made, n
+
+
+def _require_gpu() -> None:
+    """Refuse here, or every run would be entered as failed for good."""
+    import torch  # not on other devices: the parent of CPU workers does without
+
+    if not torch.cuda.is_available():
+        raise UsageError(
+            f'executor.device = "cuda", but torch {torch.__version__} finds no GPU on this machine. Nothing was run. '
+            'Install a CUDA build of torch (docs/torch.md), or write device = "cpu".'
+        )
 
 
 def n_processes(choice: ExecutorChoice) -> int:

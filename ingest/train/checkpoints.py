@@ -97,6 +97,16 @@ def load_run(path: Path, run_name: str, *, device: str = "cpu") -> LoadedModel:
         return LoadedModel(run=run_name, step=int(header["step"]), layout=layout, weights=weights)
 
 
+def load_tensor(path: Path, run_name: str, tensor: str) -> Tensor:
+    """One tensor of one run from a stacked checkpoint, reading nothing else; errors as of `load_run`."""
+    with _opened(path) as stored:
+        runs = json.loads(stored.metadata()["runs"])
+        if run_name not in runs:
+            raise UnknownName.of("run", run_name, runs, listing=f"the header of {path}")
+        found: Tensor = stored.get_slice(tensor)[runs.index(run_name)]
+        return found
+
+
 def iter_log_segments(folder: Path) -> Iterator[LogSegment]:
     """The durable training log, by step and run.
 

@@ -33,7 +33,7 @@ class TrainingData:
     def at(self, step: int) -> tuple[Int[Tensor, "run padded position"], Int[Tensor, "run example read"]]:
         """Tokens and targets of the update from `step` to `step + 1`.
 
-        Tokens are padded to a multiple of 32 examples by repeating the first (layout.stacks_exactly);
+        Tokens are padded to a multiple of 16 examples by repeating the first (layout.stacks_exactly);
         targets are not, so the loss leaves the padding out.
         """
         if self._full is not None:
@@ -60,6 +60,12 @@ class TrainingData:
     def _stack(self, examples: Sequence[Examples]) -> tuple[Tensor, Tensor]:
         whole = np.stack([each.tokens for each in examples]).astype(np.int64)
         padding = np.repeat(whole[:, :1], -whole.shape[1] % EXAMPLE_MULTIPLE, axis=1)
-        tokens = torch.from_numpy(np.concatenate([whole, padding], axis=1))
-        targets = torch.from_numpy(np.stack([each.targets for each in examples]).astype(np.int64))
-        return tokens.to(self.device), targets.to(self.device)
+        targets = np.stack([each.targets for each in examples]).astype(np.int64)
+        return self._move(np.concatenate([whole, padding], axis=1)), self._move(targets)
+
+    def _move(self, array: Int[np.ndarray, "..."]) -> Int[Tensor, "..."]:
+        tensor = torch.from_numpy(array)
+        if self.device.type == "cpu":
+            return tensor
+        # from pinned memory a copy does not wait: Python draws the next batch while the GPU is at this one
+        return tensor.pin_memory().to(self.device, non_blocking=True)

@@ -1,11 +1,12 @@
 """The training log: one row per update, buffered, written in durable segments. Imports no torch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from archive.records import WHOLE, Measure, Part, Quantity
 from ingest.task import TRAIN
@@ -74,12 +75,15 @@ class LogBuffer:
 
     def __init__(self, first_step: int) -> None:
         self.first_step = first_step
-        self._rows: dict[str, list[Sequence[float]]] = {}
+        self._rows: dict[str, list[np.ndarray]] = {}
 
-    def add(self, runs: Sequence[str], values: Sequence[Sequence[float]]) -> None:
-        """Append one step: for each run, its values in the order of LOG_METRICS."""
-        for run, row in zip(runs, values, strict=True):
-            self._rows.setdefault(run, []).append(row)
+    def add(self, run: str, rates: Float[np.ndarray, " step"], columns: Float[np.ndarray, "given 4"]) -> None:
+        """Append a run's next steps: loss, accuracy, gradient norm and weight norm, and the learning rates.
+
+        A run that failed has fewer steps than there are rates.
+        """
+        order = (*columns.T[:2], rates[: len(columns)], *columns.T[2:])  # that of LOG_METRICS
+        self._rows.setdefault(run, []).append(np.stack(order, axis=1))
 
     def flush(self, folder: Path, next_step: int) -> None:
         """Write rows first_step … next_step − 1 durably as one segment; nothing if there are none."""
@@ -87,7 +91,7 @@ class LogBuffer:
             return
         arrays: dict[str, np.ndarray] = {"runs": np.array(list(self._rows))}
         for i, rows in enumerate(self._rows.values()):
-            arrays[f"values_{i}"] = np.array(rows, dtype=np.float64)
+            arrays[f"values_{i}"] = np.concatenate(rows)
         stream = BytesIO()
         np.savez(stream, metrics=np.array([m.name for m in LOG_METRICS]), allow_pickle=False, **arrays)
         write_durably(folder / f"log-{self.first_step:09d}-{next_step - 1:09d}.npz", stream.getvalue())

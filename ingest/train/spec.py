@@ -1,11 +1,12 @@
 """What to train: every setting that changes the numbers, and the seeds. Imports no torch."""
 
+import math
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from archive.identity import content_hash
-from ingest.models.layout import Layout
+from ingest.models.layout import Activation, Input, Layout, Positions
 from ingest.task import Task, make_task
 from ingest.train.schedule import checkpoint_steps
 
@@ -41,14 +42,29 @@ class ModelSettings(Settings):
     """Default: d_model / n_heads."""
     d_mlp: int = Field(192, ge=0)
     """0: attention-only."""
-    activation: Literal["relu", "gelu"] = "relu"
+    activation: Activation = "relu"
+    """solu: x · softmax(x) over a layer's neurons; solu_ln: that, then a LayerNorm of its own."""
     layer_norm: bool = False
+    positions: Positions = "learned"
+    """learned: added to the embeddings once; attention: to the inputs of queries and keys only, in every layer."""
+    input: Input = "token"
+    """token: a position starts as its embedding; sum: as the sum of the embeddings up to it (for n_heads = 0)."""
 
     @model_validator(mode="after")
-    def _heads_divide(self) -> Self:
+    def _possible(self) -> Self:
         if self.n_heads and self.d_head is None and self.d_model % self.n_heads:
             raise ValueError(
                 f"d_model = {self.d_model} is not a multiple of n_heads = {self.n_heads}; change one or give d_head"
+            )
+        if self.positions == "attention" and not (self.n_heads and self.n_layers):
+            raise ValueError(
+                f"positions = 'attention' adds positions to queries and keys, and n_heads = {self.n_heads} with "
+                f"n_layers = {self.n_layers} has none; use positions = 'learned'"
+            )
+        if self.activation == "solu_ln" and self.d_mlp == 1:
+            raise ValueError(
+                "activation = 'solu_ln' norms over the neurons of a layer, which d_mlp = 1 makes constant; "
+                "raise d_mlp or use activation = 'solu'"
             )
         return self
 
@@ -66,6 +82,8 @@ class ModelSettings(Settings):
             d_mlp=self.d_mlp,
             activation=self.activation,
             layer_norm=self.layer_norm,
+            positions=self.positions,
+            input=self.input,
         )
 
 
@@ -84,6 +102,38 @@ class OptimizerSettings(Settings):
     """sgd only."""
     warmup_steps: int = Field(10, ge=0)
     """Update number t (from 1) uses lr · min(1, t / warmup_steps)."""
+    decay: Literal["none", "linear", "cosine"] = "none"
+    """How the learning rate falls after the warm-up, from lr to decay_to · lr."""
+    decay_steps: int | None = Field(None, ge=1)
+    """Updates after which it has fallen, warm-up included. Not `steps`: to train on must not change what was done."""
+    decay_to: float = Field(0.0, ge=0, le=1)
+    """Share of lr that is left in the end."""
+
+    @model_validator(mode="after")
+    def _decays(self) -> Self:
+        if self.decay == "none":
+            if self.decay_steps is not None or self.decay_to:
+                raise ValueError('decay_steps and decay_to mean nothing without decay = "linear" or "cosine"')
+        elif self.decay_steps is None:
+            raise ValueError(
+                f"decay = {self.decay!r} needs decay_steps, the updates after which the rate has fallen"
+            )
+        elif self.decay_steps <= self.warmup_steps:
+            raise ValueError(
+                f"decay_steps = {self.decay_steps} counts the {self.warmup_steps} updates of the warm-up, "
+                "so it must be larger"
+            )
+        return self
+
+    def learning_rate(self, step: int) -> float:
+        """Learning rate of the update from `step` to `step + 1`: linear warm-up, then constant or falling."""
+        warm = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
+        if self.decay == "none":
+            return self.lr * warm
+        assert self.decay_steps is not None  # _decays
+        done = min(1.0, max(0.0, (step - self.warmup_steps) / (self.decay_steps - self.warmup_steps)))
+        left = 1 - done if self.decay == "linear" else (1 + math.cos(math.pi * done)) / 2
+        return self.lr * warm * (self.decay_to + (1 - self.decay_to) * left)
 
 
 class CheckpointSchedule(Settings):
@@ -105,7 +155,7 @@ class TrainSpec(Settings):
     step 1,200, 9 in 10 by 2,000. Rounding moves these steps, so other processors give others.
     """
 
-    task: str = "modular_addition"
+    task: str = "modular_arithmetic"
     task_params: dict[str, Any] = Field(default={}, validate_default=True)
     """Settings of the task; resolved, so its defaults are filled in."""
     model: ModelSettings = ModelSettings()
@@ -136,6 +186,12 @@ class TrainSpec(Settings):
             raise ValueError(
                 f"batch = {self.batch} exceeds the {n_train} training examples of {self.task!r}; "
                 "leave batch out to train on all of them"
+            )
+        falls_until = self.optimizer.decay_steps
+        if falls_until is not None and falls_until < self.steps and not self.optimizer.decay_to:
+            raise ValueError(
+                f"the learning rate is 0 from step {falls_until} on (optimizer.decay_steps), but training runs to "
+                f"step {self.steps}; lower steps, or give a larger decay_steps or a decay_to above 0 (another condition)"
             )
         self.checkpoint_steps()
         return self

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -24,13 +25,13 @@ class Stack:
         self.runs = tuple(runs)
         self.rows = rows.requires_grad_()
         self.rows.grad = torch.zeros_like(rows)
-        layout = spec.layout()
+        self.layout = spec.layout()
         # leaves share memory with the rows: autograd through slices of one flat tensor would build a
         # row-sized gradient per slice
         self.weights = {
-            name: view.requires_grad_() for name, view in stack_views(layout, self.rows.detach()).items()
+            name: view.requires_grad_() for name, view in stack_views(self.layout, self.rows.detach()).items()
         }
-        self._gradients = list(stack_views(layout, self.rows.grad).values())
+        self._gradients = list(stack_views(self.layout, self.rows.grad).values())
         self.optimizer = make_optimizer(spec.optimizer, self.rows)
         if optimizer_state:
             self.optimizer.state[self.rows] = dict(optimizer_state)
@@ -57,18 +58,15 @@ class Stack:
             group["lr"] = learning_rate
         self.optimizer.step()
 
-    def keep(self, alive: Bool[Tensor, " run"]) -> "Stack":
-        """A new stack of the runs where `alive`, with their weights, gradients and optimizer state."""
-        assert self.rows.grad is not None
+    def keep(self, alive: Bool[np.ndarray, " run"]) -> "Stack":
+        """A new stack of the runs where `alive`, with their weights and optimizer state."""
+        chosen = torch.from_numpy(alive).to(self.rows.device)
         state = {
-            name: value[alive] if value.shape == self.rows.shape else value
+            name: value[chosen] if value.shape == self.rows.shape else value
             for name, value in self.optimizer_state.items()
         }
         runs = [run for run, keep in zip(self.runs, alive.tolist(), strict=True) if keep]
-        smaller = Stack(self.spec, runs, self.rows.detach()[alive], state)
-        assert smaller.rows.grad is not None
-        smaller.rows.grad.copy_(self.rows.grad[alive])
-        return smaller
+        return Stack(self.spec, runs, self.rows.detach()[chosen], state)
 
 
 def make_optimizer(settings: OptimizerSettings, rows: Float[Tensor, "run row"]) -> torch.optim.Optimizer:
@@ -86,10 +84,3 @@ def make_optimizer(settings: OptimizerSettings, rows: Float[Tensor, "run row"]) 
         weight_decay=settings.weight_decay,
         fused=True,
     )
-
-
-def learning_rate(settings: OptimizerSettings, step: int) -> float:
-    """Learning rate of the update from `step` to `step + 1`: linear warm-up, then constant."""
-    if settings.warmup_steps == 0:
-        return settings.lr
-    return settings.lr * min(1.0, (step + 1) / settings.warmup_steps)

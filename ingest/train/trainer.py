@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from archive.errors import UsageError
-from ingest.models.small import forward_each, initial_rows
+from ingest.models.small import initial_rows
 from ingest.train.checkpoints import (
     ResumeState,
     discard_log_from,
@@ -22,13 +22,16 @@ from ingest.train.checkpoints import (
     write_resume_state,
 )
 from ingest.train.data import TrainingData
+from ingest.train.gradients import GRADIENT_NORM, LOSS, gradients_of
 from ingest.train.log import LogBuffer
 from ingest.train.outcome import RunFailure, TrainOutcome
 from ingest.train.spec import Seeds, TrainSpec
-from ingest.train.stack import Stack, learning_rate
+from ingest.train.stack import Stack
 
-# a crash loses at most this much work between checkpoints
+# a crash loses at most this much work; saving at every checkpoint would double the time that writing takes
 SAVE_SECONDS = 60.0
+# updates between two looks at the losses: to look, Python waits until a GPU has done all it was told
+LOOK_EVERY = {"cpu": 1, "cuda": 50}
 
 
 def train_batch(
@@ -51,111 +54,115 @@ def train_batch(
     """
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    place = torch.device(device)
-    state = read_resume_state(folder)
-    layout = spec.layout()
     with _one_thread():
-        if state is None:
-            step, failures = 0, []
-            rows = initial_rows(layout, [seeds.init for _, seeds in runs], getattr(torch, spec.dtype))
-            stack = Stack(spec, runs, rows.to(place), {})
-        else:
-            _same_training(folder, state, spec, runs)
-            step, failures = state.step, list(state.failures)
-            alive = [run for run in runs if run[0] in state.alive]
-            optimizer = {name: value.to(place) for name, value in state.optimizer.items()}
-            stack = Stack(spec, alive, state.rows.to(place), optimizer)
-        discard_log_from(folder, step)
-        log = LogBuffer(first_step=step)
+        training = _Training(spec, runs, folder, torch.device(device))
         kept = set(spec.checkpoint_steps())
-        saved_at = time.monotonic()
-
-        def save() -> None:
-            log.flush(folder, step)
-            now = ResumeState(
-                step=step,
-                spec_hash=spec.hash,
-                runs=tuple(runs),
-                alive=stack.names,
-                failures=tuple(failures),
-                rows=stack.rows,
-                optimizer=stack.optimizer_state,
-            )
-            write_resume_state(folder, now)
-
-        if state is None:
-            write_checkpoint(folder, spec, 0, stack.runs, stack.rows)
-            save()
-        data = TrainingData(spec, [seeds for _, seeds in stack.runs], place)
-        first_step = step
+        first_step, saved_at = training.step, time.monotonic()
         stopped = False
-        while step < spec.steps and stack.runs:
+        while training.step < spec.steps and training.stack.runs:
             if should_stop():
                 stopped = True
                 break
-            tokens, targets = data.at(step)
-            logits = forward_each(layout, stack.weights, tokens, data.task.read_positions)
-            logits = logits[:, : targets.shape[1]]
-            losses = cross_entropy(logits, targets, getattr(torch, spec.loss_dtype))
-            stack.differentiate(losses)
-            rate = learning_rate(spec.optimizer, step)
-            accuracies = (logits.argmax(-1) == targets).double().mean((1, 2))
-            gradient_norms, weight_norms = _row_norms(stack.rows.grad), _row_norms(stack.rows)
-            rates = torch.full_like(weight_norms, rate)
-            columns = [losses.detach().double(), accuracies, rates, gradient_norms, weight_norms]
-            log.add(stack.names, torch.stack(columns, dim=1).tolist())  # the order of LOG_METRICS
-            finite = losses.isfinite() & gradient_norms.isfinite()
-            if not finite.all():
-                failures += _failures(stack, step, finite, losses, gradient_norms)
-                stack = stack.keep(finite)
-                data = TrainingData(spec, [seeds for _, seeds in stack.runs], place)
-            if stack.runs:
-                stack.update(rate)
-            step += 1
-            if step in kept and stack.runs:
-                write_checkpoint(folder, spec, step, stack.runs, stack.rows)
-            if step in kept or time.monotonic() - saved_at > SAVE_SECONDS:
-                save()
+            training.update()
+            keep, save = training.step in kept, time.monotonic() - saved_at > SAVE_SECONDS
+            if keep or save or training.n_unseen == LOOK_EVERY[training.device.type]:
+                training.look()
+            if keep and training.stack.runs:
+                write_checkpoint(folder, spec, training.step, training.stack.runs, training.stack.rows)
+            if save:
+                training.save()
                 saved_at = time.monotonic()
             if on_step is not None:
-                on_step(step)
-        if step > first_step:
-            save()
+                on_step(training.step)
+        if training.step > first_step:
+            training.look()
+            training.save()
     return TrainOutcome(
         finished=not stopped,
-        last_step=step,
-        failures=tuple(failures),
+        last_step=training.step,
+        failures=tuple(training.failures),
         seconds=time.monotonic() - started,
-        n_steps=step - first_step,
+        n_steps=training.step - first_step,
     )
 
 
-def cross_entropy(
-    logits: Float[Tensor, "run example read output"],
-    targets: Int[Tensor, "run example read"],
-    dtype: torch.dtype,
-) -> Float[Tensor, " run"]:
-    """Each run's mean of −log p(target) in nats, over examples and the positions read; softmax in `dtype`."""
-    log_probabilities = logits.to(dtype).log_softmax(-1)
-    return -log_probabilities.gather(-1, targets[..., None]).mean((1, 2, 3))
+class _Training:
+    """A batch of runs under way, from the start or from the folder's resume state."""
 
+    def __init__(
+        self, spec: TrainSpec, runs: Sequence[tuple[str, Seeds]], folder: Path, device: torch.device
+    ) -> None:
+        self.spec, self.runs, self.folder, self.device = spec, tuple(runs), folder, device
+        state = read_resume_state(folder)
+        if state is None:
+            self.step, self.failures = 0, list[RunFailure]()
+            init_seeds = [seeds.init for _, seeds in runs]
+            rows = initial_rows(spec.layout(), init_seeds, getattr(torch, spec.dtype))
+            self._work_on(Stack(spec, runs, rows.to(device), {}))
+        else:
+            _same_training(folder, state, spec, runs)
+            self.step, self.failures = state.step, list(state.failures)
+            alive = [run for run in runs if run[0] in state.alive]
+            optimizer = {name: value.to(device) for name, value in state.optimizer.items()}
+            self._work_on(Stack(spec, alive, state.rows.to(device), optimizer))
+        discard_log_from(folder, self.step)
+        self.log = LogBuffer(first_step=self.step)
+        self._unseen: list[tuple[float, Tensor]] = []
+        if state is None:
+            write_checkpoint(folder, spec, 0, self.stack.runs, self.stack.rows)
+            self.save()
 
-def _row_norms(rows: Tensor | None) -> Float[Tensor, " run"]:
-    assert rows is not None
-    norms: Tensor = torch.linalg.vector_norm(rows.detach(), dim=1, dtype=torch.float64)
-    return norms
+    def _work_on(self, stack: Stack) -> None:
+        self.stack = stack
+        self.data = TrainingData(self.spec, [seeds for _, seeds in stack.runs], self.device)
+        self.gradients = gradients_of(stack, self.data.task.read_positions)
 
+    @property
+    def n_unseen(self) -> int:
+        """Updates made since the last look."""
+        return len(self._unseen)
 
-def _failures(
-    stack: Stack, step: int, finite: Bool[Tensor, " run"], losses: Tensor, gradient_norms: Tensor
-) -> list[RunFailure]:
-    return [
-        RunFailure(name, step, f"training diverged at step {step}: loss {loss:g}, gradient norm {norm:g}")
-        for name, ok, loss, norm in zip(
-            stack.names, finite.tolist(), losses.tolist(), gradient_norms.tolist(), strict=True
+    def update(self) -> None:
+        """One update of every run."""
+        rate = self.spec.optimizer.learning_rate(self.step)
+        columns = self.gradients(*self.data.at(self.step))
+        self._unseen.append((rate, columns.clone()))
+        self.stack.update(rate)
+        self.step += 1
+
+    def look(self) -> None:
+        """Log the updates since the last look, and leave out the runs that diverged in them."""
+        if not self._unseen:
+            return
+        rates = np.array([rate for rate, _ in self._unseen])
+        columns = torch.stack([values for _, values in self._unseen], dim=1).cpu().numpy()
+        first, self._unseen = self.step - self.n_unseen, []
+        finite = np.isfinite(columns[..., (LOSS, GRADIENT_NORM)]).all(axis=2)
+        for name, values, good in zip(self.stack.names, columns, finite, strict=True):
+            n_good = len(good) if good.all() else int(good.argmin())
+            self.log.add(name, rates, values[: n_good + 1])  # a failing row is the last
+            if n_good < len(good):
+                loss, norm = values[n_good, LOSS], values[n_good, GRADIENT_NORM]
+                at = first + n_good
+                reason = f"training diverged at step {at}: loss {loss:g}, gradient norm {norm:g}"
+                self.failures.append(RunFailure(name, at, reason))
+        alive = finite.all(axis=1)
+        if not alive.all():
+            self._work_on(self.stack.keep(alive))
+
+    def save(self) -> None:
+        """Make everything up to this step durable: what a crash goes back to."""
+        self.log.flush(self.folder, self.step)
+        state = ResumeState(
+            step=self.step,
+            spec_hash=self.spec.hash,
+            runs=self.runs,
+            alive=self.stack.names,
+            failures=tuple(self.failures),
+            rows=self.stack.rows,
+            optimizer=self.stack.optimizer_state,
         )
-        if not ok
-    ]
+        write_resume_state(self.folder, state)
 
 
 def _same_training(

@@ -40,7 +40,7 @@ def demo(
     """
     from archive.store import Archive
     from ingest.run.conduct import Options, ingest
-    from ingest.study import load_study
+    from ingest.study_files import load_study
     from pathscope.commands.ingest import as_plain, summary
     from pathscope.progress import IngestProgress
 

@@ -15,7 +15,7 @@ from pathscope.settings import load_settings
 
 if TYPE_CHECKING:
     from ingest.run.conduct import IngestReport, Options
-    from ingest.study import ExecutorChoice, Study
+    from ingest.study_parts import AnyStudy, ExecutorChoice
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def ingest(
     studies: Annotated[
-        list[Path], typer.Argument(metavar="STUDY.toml...", help="Study files (docs/studies.md).")
+        list[Path], typer.Argument(metavar="STUDY.toml...", help="AnyStudy files (docs/studies.md).")
     ],
     archive: ArchiveOption = None,
     fill: Annotated[
@@ -87,7 +87,7 @@ def _one(
     from dataclasses import replace
 
     from ingest.run.conduct import ingest as carry_out
-    from ingest.study import load_study
+    from ingest.study_files import load_study
     from pathscope.progress import IngestProgress
 
     try:
@@ -106,7 +106,7 @@ def _one(
         }
 
 
-def archive_of(study: "Study", option: Path | None) -> Path:
+def archive_of(study: "AnyStudy", option: Path | None) -> Path:
     """--archive, else PATHSCOPE_ARCHIVE or pathscope.toml, else what the study names, else the default."""
     settings = load_settings()
     if option is None and study.archive is not None and "archive" not in settings.model_fields_set:
@@ -114,10 +114,10 @@ def archive_of(study: "Study", option: Path | None) -> Path:
     return (option or settings.archive).expanduser().absolute()
 
 
-def chosen_executor(text: str, study: "Study") -> "ExecutorChoice":
+def chosen_executor(text: str, study: "AnyStudy") -> "ExecutorChoice":
     """`--executor` over what the study says: a kind, with a number of processes for `local:N`."""
     kind, _, number = text.partition(":")
-    given = study.file.executor
+    given = study.settings.executor
     if kind != "local":
         return given.model_copy(update={"kind": text})
     if number and not (number.isdecimal() and 1 <= int(number) <= 1024):

@@ -1,4 +1,4 @@
-"""`pathscope measures` and `pathscope families`: what this installation can measure and train."""
+"""`pathscope measures`: what this installation can measure."""
 
 from typing import Any
 
@@ -10,9 +10,8 @@ from pathscope.commands.common import JsonOption, emit
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the command."""
     app.command("measures")(measures)
-    app.command("families")(families)
 
 
 def measures(json: JsonOption = False) -> None:
@@ -25,6 +24,7 @@ def measures(json: JsonOption = False) -> None:
             "name": entry.name,  # with the variant, as a study calls it
             "params": dict(entry.thing.params),
             "schedule": entry.thing.schedule,
+            "needs": entry.thing.needs,
             "module": entry.module,
         }
         for entry in MEASURES.entries().values()
@@ -33,8 +33,9 @@ def measures(json: JsonOption = False) -> None:
     def human(console: Console) -> None:
         table = Table("measure", "unit", "range", "meaning", title=f"{len(rows)} measures")
         for row in rows:
-            bounds = f"[{_bound(row['lower_bound'])}, {_bound(row['upper_bound'])}]"
-            table.add_row(f"{row['name']}@{row['version']}", row["unit"], bounds, row["summary"])
+            bounds = f"[{_bound(row['lower_bound'], '−∞')}, {_bound(row['upper_bound'], '∞')}]"
+            late = "" if row["needs"] == "checkpoint" else " Taken when training is over."
+            table.add_row(f"{row['name']}@{row['version']}", row["unit"], bounds, row["summary"] + late)
         console.print(table)
         console.print(
             "`--json` adds citations; the table `v_measure` has those an archive holds.", markup=False
@@ -43,29 +44,5 @@ def measures(json: JsonOption = False) -> None:
     emit({"measures": rows}, as_json=json, human=human)
 
 
-def families(json: JsonOption = False) -> None:
-    """List the tasks that runs can be trained on here; published families enter through `import`."""
-    from ingest.registry import first_sentence
-    from ingest.task import TASKS
-
-    rows = [
-        {
-            "name": name,
-            "summary": first_sentence(entry.thing),
-            "citation": entry.thing.citation,
-            "settings": entry.thing.model_json_schema()["properties"],
-        }
-        for name, entry in TASKS.entries().items()
-    ]
-
-    def human(console: Console) -> None:
-        table = Table("task", "settings", "meaning", title=f"{len(rows)} tasks to train on")
-        for row in rows:
-            table.add_row(row["name"], ", ".join(row["settings"]), row["summary"])
-        console.print(table)
-
-    emit({"tasks": rows}, as_json=json, human=human)
-
-
-def _bound(value: float | None) -> str:
-    return "∞" if value is None else f"{value:g}"
+def _bound(value: float | None, none: str) -> str:
+    return none if value is None else f"{value:g}"

@@ -22,9 +22,13 @@ if TYPE_CHECKING:
     from queries.registry import QuerySpec
     from queries.results import Answer
 
-Format = Literal["table", "json", "csv", "parquet"]
+Format = Literal["table", "json", "csv", "parquet", "html"]
+# what people hope for in a figure, and nothing here can draw without a browser
+PICTURES = (".png", ".svg", ".pdf", ".jpg", ".jpeg")
 
-FormatOption = Annotated[Format, typer.Option("--format", help="How to write the answer.")]
+FormatOption = Annotated[
+    Format, typer.Option("--format", help="How to write the answer; html: a page with its figure.")
+]
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", help="Write to this file; its ending chooses the format.")
 ]
@@ -170,8 +174,13 @@ def _ask(
     from archive.store import open_archive
 
     wanted: Format = "json" if json else _format(format, output)
-    if wanted == "parquet" and output is None:
-        raise UsageError("--format parquet needs --output FILE: Parquet is not text.")
+    if wanted in ("parquet", "html") and output is None:
+        raise UsageError(f"--format {wanted} needs --output FILE: it is nothing to read in a terminal.")
+    if output is not None and output.suffix.lower() in PICTURES:
+        raise UsageError(
+            f"--output {output}: no command writes {output.suffix} files; `--output {output.with_suffix('.html')}` writes a "
+            "page whose figure the browser saves as PNG."
+        )
     answer = spec.ask(open_archive(archive_path(archive)), **_parameters(spec, given))
     if show_sql and wanted != "json":
         (sys.stdout if wanted == "table" else sys.stderr).write(answer.sql + "\n\n")
@@ -185,7 +194,7 @@ def _ask(
 
 def _format(asked: Format, output: Path | None) -> Format:
     """The format asked for, or the one the file's ending names."""
-    endings: dict[str, Format] = {".json": "json", ".csv": "csv", ".parquet": "parquet"}
+    endings: dict[str, Format] = {".json": "json", ".csv": "csv", ".parquet": "parquet", ".html": "html"}
     if asked == "table" and output is not None:
         return endings.get(output.suffix.lower(), "table")
     return asked
@@ -216,7 +225,20 @@ def _text(answer: "Answer", wanted: Format) -> str:
 
     if wanted == "json":
         return json.dumps(answer.to_dict(), ensure_ascii=False, default=str, indent=1) + "\n"
+    if wanted == "html":
+        return _page(answer)
     return str(answer)
+
+
+def _page(answer: "Answer") -> str:
+    """The figure above the words, in one file that needs no network."""
+    import html
+
+    figure = answer.plot().to_html(full_html=False, include_plotlyjs=True)
+    return (
+        f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>{html.escape(answer.title)}</title>'
+        f'<body style="font-family: sans-serif; max-width: 75em; margin: auto">{figure}{answer._repr_html_()}</body></html>\n'
+    )
 
 
 def _write_rows(answer: "Answer", wanted: Format, output: Path | None, *, summary: bool) -> None:

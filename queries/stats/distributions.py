@@ -36,3 +36,8 @@ def beta_quantile(p: float, a: float, b: float) -> float:
 def fair_coin_tail(k: int, n: int) -> float:
     """Probability of more than k heads in n throws of a fair coin."""
     return float(special.bdtrc(k, n, 0.5))
+
+
+def binomial_tail(k: int, n: int, p: float) -> float:
+    """Probability of at least k successes in n independent trials of probability p."""
+    return 1.0 if k <= 0 else float(special.bdtrc(k - 1, n, p))

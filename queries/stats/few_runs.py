@@ -57,7 +57,9 @@ def _detectable(scale: float, df: int, alpha: float, power: float) -> float:
 
     def shortfall(difference: float) -> float:
         centre = difference * scale
-        found = 1 - noncentral_t_cdf(critical, df, centre) + noncentral_t_cdf(-critical, df, centre)
+        # SciPy gives NaN for some tails far below rounding: they add nothing
+        other_side = noncentral_t_cdf(-critical, df, centre)
+        found = 1 - noncentral_t_cdf(critical, df, centre) + (0.0 if math.isnan(other_side) else other_side)
         return found - power
 
     upper = 2.0

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from archive.errors import UnknownName
+from archive.manifest import FACT_TABLES
 from archive.records import MEASURED_HERE, Checkpoint, Quantity, Run, Source
-from archive.shard import FACT_TABLES, ShardBuilder
+from archive.shard import ShardBuilder
 from ingest.importers.base import IMPORTERS, Block, Damaged, Importer, ImportFile, Parsed, importer
 from ingest.importers.files import HEAD_BYTES, head_text
 from ingest.measure import MEASURES

@@ -12,16 +12,20 @@ import pathscope
 from archive import store
 from archive.create import ensure_archive
 from archive.errors import PathscopeError, UnknownName, UsageError
+from archive.records import Part
 from archive.store import Archive
 from archive.upkeep.marks import exclude
 from pathscope.commands.query import COMMON, SHORTHANDS
 from queries.registry import QuerySpec, all_queries
 from queries.results import Answer
+from tests.queries import language
 from tests.queries.simulated import (
     ACC,
     ACCURACY_HERE,
+    KEYS_HERE,
     LOSS_HERE,
     PUBLISHED,
+    STRENGTHS_HERE,
     TEST,
     TRAIN,
     Simulation,
@@ -31,6 +35,7 @@ from tests.queries.simulated import (
 
 ROOT = Path(__file__).resolve().parents[2]
 QUESTIONS = [pytest.param(spec, id=name) for name, spec in all_queries().items()]
+W_L = Part(kind="rule", name="W_L")
 STEPS = [0, 1, 2, 4, 8, 16, 32, 64]
 
 
@@ -38,12 +43,18 @@ def filled(folder: Path, n_seeds: int) -> Archive:
     """An archive in which every question has an answer with its defaults; one run is excluded."""
     s = Simulation(ensure_archive(folder / "template.duckdb").database, folder)
     rng = np.random.default_rng(0)
+    language.plant_eval_sets(s)
     for k, run in enumerate(s.seeds(n_seeds + 1)):
         for step, rise in zip(STEPS, rising(STEPS, 5 + k), strict=True):
             s.scalar(run, LOSS_HERE, step, {TEST: 5 - 4 * rise, TRAIN: 5 - 5 * rise}, se=0.1, n_items=100)
             s.scalar(run, ACCURACY_HERE, step, {TEST: rise, TRAIN: rise}, n_items=100)
             s.heads(run, step, 0.1 + 0.8 * rise * rng.random((2, 4)), se=0.01, chance=0.1)
             s.benchmark(run, benchmark_quantity(ACC, "lambada_openai", 0), step, 0.6 * rise, se=0.01)
+            s.positions(run, step, np.array([3 - 3 * rise, 2.5 - 2.4 * rise]), ["carry", "units"])
+            s.vectors(run, KEYS_HERE, step, {W_L: np.eye(6)[k % 5] + np.eye(6)[5]})
+            s.vectors(run, STRENGTHS_HERE, step, {W_L: rng.random(6)})
+        s.trajectory(run, STEPS, rng.normal(size=(len(STEPS), 9)).cumsum(axis=0))
+        language.plant_checkpoints(s, run, STEPS, rising(STEPS, 5 + k), rng)
     archive = s.commit()
     exclude(archive.layout, f"s{n_seeds}", "planted defect")
     return archive

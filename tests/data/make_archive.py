@@ -20,6 +20,7 @@ import pyarrow as pa
 from archive.committer import commit_inbox
 from archive.create import ensure_archive
 from archive.layout import Layout
+from archive.manifest import FACT_TABLES
 from archive.records import (
     Checkpoint,
     Encoding,
@@ -38,7 +39,7 @@ from archive.records import (
 )
 from archive.schema.base import CellState
 from archive.schema.facts import FACTS
-from archive.shard import FACT_TABLES, ShardBuilder
+from archive.shard import ShardBuilder
 from archive.store import SCHEMA_REVISION, connect, driver
 
 FOLDER = Path(__file__).resolve().parent

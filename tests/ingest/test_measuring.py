@@ -11,10 +11,12 @@ from archive.records import WHOLE, Part
 from archive.schema.base import CellState
 from ingest.evaluation import WholeEvaluation
 from ingest.measure import MEASURES, NotApplicable, RegisteredMeasure, measure
-from ingest.measuring import Moments, measure_checkpoint
+from ingest.measuring import measure_checkpoint
 from ingest.models.loaded import Activations, LoadedModel
+from ingest.moments import Moments
 from ingest.task import TEST, TRAIN
-from ingest.tasks.modular_addition import ModularAddition
+from ingest.tasks.modular_arithmetic import ModularArithmetic
+from ingest.tasks.repeated_tokens import RepeatedTokens
 from ingest.train.spec import TrainSpec
 from tests.ingest.models import random_model
 
@@ -89,7 +91,8 @@ def test_one_forward_pass_serves_all_measures(monkeypatch):
 
     monkeypatch.setattr(LoadedModel, "activations", counted)
     everything = [entry.thing for entry in MEASURES.entries().values()]
-    values = measure_checkpoint(model(), TASK, 0, everything)
+    everything = [one for one in everything if one.needs != "history"]
+    values = measure_checkpoint(model(), TASK, 0, everything, final=model())
     assert calls == [True]
     assert [value.quantity.measure for value in values] == [one.record for one in everything]
     measure_checkpoint(model(), TASK, 0, [MEASURES.get("loss")])
@@ -183,6 +186,59 @@ def test_vectors_are_rows_by_part(declare):
     assert (value.columns["layer"], value.columns["unit"], value.n_rows) == (-1, -1, 2)
 
 
+def test_values_of_examples_by_part_are_means_with_errors(declare):
+    def halves(evaluation: WholeEvaluation):
+        first = evaluation.logits[:, 0, 0]
+        return {Part(kind="half", name="a"): first[:20], Part(kind="half", name="b"): first[20:]}
+
+    [value] = measure_checkpoint(model(), TASK, 0, [declare(halves, scope="part")])
+    tokens = torch.from_numpy(TASK.evaluation().tokens)
+    expected = model().logits(tokens)[:, 2, 0].double().numpy()
+    assert [part.name for part in value.parts] == ["a", "b"]
+    for row, half in enumerate((expected[:20], expected[20:])):
+        assert value.columns["value"][row] == pytest.approx(half.mean(), rel=1e-5)
+        assert value.columns["se"][row] == pytest.approx(half.std(ddof=1) / math.sqrt(len(half)), rel=1e-4)
+        assert value.columns["n_items"][row] == len(half)
+
+
+def test_values_by_position_are_rows_by_split(declare):
+    def at_read(batch: Activations):
+        return batch.logits[:, :, 1]
+
+    [value] = measure_checkpoint(model(), TASK, 5, [declare(at_read, scope="position")], piece=10)
+    assert (value.table, value.parts, value.n_rows) == ("fact_position", (TRAIN, TEST), 2)
+    assert value.columns["values"].shape == np.shape(value.columns["ses"]) == (2, 1)
+
+
+def test_values_by_token_keep_their_gaps(declare):
+    def gaps(evaluation: WholeEvaluation):
+        found = torch.full((len(evaluation.logits), 3), math.nan)
+        found[:, 2] = evaluation.logits[:, 0, 0]
+        return found
+
+    [value] = measure_checkpoint(model(), TASK, 0, [declare(gaps, scope="token")])
+    assert (value.table, value.parts, value.n_rows) == ("fact_token", (), 49)
+    assert np.isnan(value.columns["values"][:, :2]).all()
+    assert np.isfinite(value.columns["values"][:, 2]).all()
+
+
+def test_a_model_of_a_task_is_told_which_copy_a_token_is_in(declare):
+    task = RepeatedTokens(n_tokens=6, length=8, min_period=2, max_period=4)
+    spec = TrainSpec(task=task.name, task_params=task.model_dump(), model={"d_model": 16}, batch=4)
+    seen = []
+
+    def look(batch: Activations):
+        seen.append(batch.copies)
+        return batch.logits[:, 0, 0]
+
+    measure_checkpoint(random_model(spec.layout()), task, 0, [declare(look)], piece=100)
+    assert [len(copies) for copies in seen] == [100, 100, 56]
+    assert torch.equal(torch.cat(seen), torch.from_numpy(task.copies()))
+    seen.clear()
+    measure_checkpoint(model(), TASK, 0, [MEASURES.get("test.own")])
+    assert seen == [None]
+
+
 def test_a_vector_that_is_not_finite_names_part_and_index(declare):
     def odd(evaluation: WholeEvaluation):
         return {WHOLE: torch.ones(2), Part(kind="matrix", name="b"): torch.tensor([1.0, math.nan])}
@@ -237,7 +293,7 @@ def test_a_split_of_one_example_has_no_standard_error(declare):
     def first_number(batch: Activations):
         return batch.tokens[:, 0].double()
 
-    task = ModularAddition(p=7, frac_train=0.03)  # one training pair
+    task = ModularArithmetic(p=7, frac_train=0.03)  # one training pair
     [value] = measure_checkpoint(model(), task, 0, [declare(first_number)])
     assert value.state is CellState.DONE
     assert value.columns["se"][0] is None
@@ -245,7 +301,7 @@ def test_a_split_of_one_example_has_no_standard_error(declare):
 
 
 def test_weights_are_one_quantity_for_all_tasks_and_losses_are_not():
-    other = ModularAddition(p=5)
+    other = ModularArithmetic(p=5)
     loss, norm = MEASURES.get("loss"), MEASURES.get("weight_norm")
     assert loss.quantity(TASK).hash != loss.quantity(other).hash
     assert norm.quantity(TASK).hash == norm.quantity(other).hash

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archive.ledger import KnownCell
+from archive.manifest import Owner
 from archive.schema.base import CellState
-from archive.shard import Owner
+from ingest.measure import MEASURES
 from ingest.plan import MAX_ATTEMPTS, Plan, make_plan
 from ingest.run.groups import Group, StoredGroup, UnitWork, assign, batch_size, cut, folder_name
 from ingest.study import PlannedRun
@@ -245,3 +246,70 @@ def test_folder_names_are_short_and_differ() -> None:
     names = {folder_name("s", [run]) for run in long}
     assert len(names) == 2
     assert all(len(name) < 200 for name in names)
+
+
+# --- what compares checkpoints of a run ----------------------------------------------------------------------
+
+LATE = WantedCondition(
+    steps=8,
+    logs=WANTED.logs,
+    measured=(
+        WantedMeasure("loss", "q1", STEPS),
+        WantedMeasure("excluded:final", "q2", (0, 8), "final"),
+        WantedMeasure("products", "q3", STEPS, "history"),
+    ),
+)
+
+
+def late_works(reached: int | None, logged: int, size: int, *, only: tuple[str, ...] = ()) -> list[UnitWork]:
+    runs = tuple((name, Seeds(init=k, data_order=0, split=0)) for k, name in enumerate(("s/a", "s/b")))
+    tasks = make_plan(
+        [planned("s/a"), planned("s/b")],
+        {"": LATE},
+        {},
+        {**reach(logged), **reach(logged, "s/b")},
+        only=only,
+    ).tasks
+    return list(cut(Group(Path("f"), SPEC, runs, reached), {task.run.name: task for task in tasks}, size))
+
+
+def test_comparisons_are_planned_apart_and_counted_with_the_rest() -> None:
+    [task] = make_plan([planned()], {"": LATE}, {checkpoint_cell(0, "q3"): DONE}, {}).tasks
+    assert task.cells == {step: ("loss",) for step in STEPS}
+    assert task.final_cells == {0: ("excluded:final",), 8: ("excluded:final",)}
+    assert task.history_cells == {step: ("products",) for step in (2, 4, 8)}
+    assert task.all_cells[8] == ("loss", "excluded:final", "products")
+    assert task.n_cells == 9
+
+
+@given(st.integers(1, 20), st.booleans())
+def test_comparisons_come_after_training_and_a_history_in_one_piece(size: int, trained: bool) -> None:
+    units = late_works(8 if trained else None, 7 if trained else -1, size, only=LATE_NAMES if trained else ())
+    late = [unit for unit in units if unit.late]
+    assert units[len(units) - len(late) :] == late
+    assert not any(unit.trains for unit in late)
+    # only the first has to wait for training; then they may run side by side
+    assert [unit.in_turn for unit in late] == [not trained] + [False] * (len(late) - 1)
+    cells = [key for unit in late for key in unit.cells]
+    wanted = {("s/a", s, m) for m, steps in (("excluded:final", (0, 8)), ("products", STEPS)) for s in steps}
+    wanted |= {("s/b", *rest) for _, *rest in wanted}
+    assert {(*key, m) for unit in late for key, ms in unit.cells.items() for m in ms} == wanted
+    assert len(cells) == len(wanted)
+    for run in ("s/a", "s/b"):
+        [whole] = [unit for unit in late if ("products",) in unit.cells.values() and (run, 2) in unit.cells]
+        assert set(whole.cells) == {(run, step) for step in STEPS}
+
+
+LATE_NAMES = ("excluded:final", "products")
+
+
+def test_what_a_run_left_is_compared_even_if_it_died() -> None:
+    late = [unit for unit in late_works(None, -1, 4) if unit.late]
+    assert [unit.without({"s/a", "s/b"}) for unit in late] == late
+
+
+def test_training_on_makes_the_comparison_another_quantity_but_keeps_rows_of_the_history() -> None:
+    final, products = MEASURES.get("excluded_loss:final"), MEASURES.get("weight_products")
+    task = SPEC.make_task()
+    assert final.quantity(task, reference_step=8).hash != final.quantity(task, reference_step=16).hash
+    assert products.quantity(task, reference_step=8) == products.quantity(task, reference_step=16)

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from ingest.models.loaded import LoadedModel
-from ingest.models.published import UnknownLayout, from_published
+from ingest.models.published import UnknownLayout, from_published, to_published
 from tests.ingest.importers.making import published_tensors
+from tests.ingest.models import random_model
 from tests.references.published_transformer import published_forward
 
 
@@ -63,3 +66,40 @@ def test_a_missing_tensor_is_named():
     del tensors["unembed.W_U"]
     with pytest.raises(UnknownLayout, match=r"no tensor unembed\.W_U"):
         from_published(tensors, "relu")
+
+
+@pytest.mark.parametrize(
+    "sizes", [{}, {"n_layers": 2, "n_heads": 4, "d_mlp": 10}, {"n_layers": 2, "d_mlp": 0, "n_positions": 7}]
+)
+def test_there_and_back_gives_the_published_tensors_bit_for_bit(sizes):
+    tensors = published_tensors(**sizes)
+    layout, weights = from_published(tensors, "gelu")
+    back = to_published(layout, weights)
+    assert back.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert torch.equal(back[name], tensor)
+        assert back[name].is_contiguous()
+
+
+@pytest.mark.parametrize("change", [{}, {"d_mlp": 0}, {"n_layers": 0}, {"n_heads": 0, "d_head": 0}])
+def test_our_own_runs_come_back_the_same(change):
+    layout = replace(converted(published_tensors(n_layers=2, n_heads=4)).layout, **change)
+    model = random_model(layout)
+    back, weights = from_published(to_published(layout, model.weights), layout.activation)
+    assert back.shapes == layout.shapes
+    assert all(torch.equal(weights[name], tensor) for name, tensor in model.weights.items())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"layer_norm": True}, "no place for layer_norm"),
+        ({"activation": "solu"}, "no place for activation 'solu'"),
+        ({"positions": "attention"}, "no place for positions 'attention'"),
+        ({"input": "sum"}, "no place for input 'sum'"),
+    ],
+)
+def test_what_the_published_layout_has_no_place_for_is_refused(change, words):
+    layout = replace(converted(published_tensors()).layout, **change)
+    with pytest.raises(UnknownLayout, match=words):
+        to_published(layout, random_model(layout).weights)

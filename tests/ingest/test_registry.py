@@ -115,7 +115,7 @@ def test_a_measure_must_say_what_it_reads():
     def unclear(batch):
         """A sentence."""
 
-    with pytest.raises(RegistrationRefused, match="one parameter annotated Activations or LoadedModel"):
+    with pytest.raises(RegistrationRefused, match="one parameter annotated Activations, NamedWeights"):
         measure("x", **COMPLETE)(unclear)
 
 
@@ -124,7 +124,8 @@ def test_a_scope_must_fit_what_is_read():
         """A sentence."""
 
     with pytest.raises(
-        RegistrationRefused, match=r"scope 'head'; what reads weights has one of \('tensor', 'part'\)"
+        RegistrationRefused,
+        match=r"scope 'head'; what reads weights has one of \('tensor', 'part', 'vector'\)",
     ):
         measure("x", **{**COMPLETE, "scope": "head"})(of_weights)
     assert "x" not in MEASURES.entries()
@@ -174,7 +175,17 @@ def test_a_task_without_a_docstring_or_citation_is_refused():
     assert "x" not in TASKS.entries()
 
 
+def test_a_chance_level_needs_a_place():
+    def of_weights(model: LoadedModel):
+        """A sentence."""
+
+    with pytest.raises(
+        RegistrationRefused, match=r"'x' in .* gives a chance level; its table fact_vector keeps none"
+    ):
+        measure("x", **{**COMPLETE, "scope": "vector"}, chance=lambda task: 0.0)(of_weights)
+
+
 def test_our_own_are_all_found():
     assert {"loss", "accuracy", "weight_norm", "sum_of_squared_weights"} <= set(MEASURES.entries())
     assert {"head.previous_token", "head.first_token"} <= set(MEASURES.entries())
-    assert "modular_addition" in TASKS.entries()
+    assert "modular_arithmetic" in TASKS.entries()

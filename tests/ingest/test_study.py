@@ -8,8 +8,11 @@ import pytest
 from pydantic import BaseModel
 
 from archive.errors import UsageError
+from ingest.evalset import EVAL_SETS
+from ingest.load_study import LoadStudyFile
 from ingest.naming import condition_of
-from ingest.study import StudyFile, load_study, parse_study
+from ingest.study import StudyFile
+from ingest.study_files import load_study, parse_study
 from ingest.train.spec import Seeds, TrainSpec
 from ingest.wanted import measured_steps
 
@@ -72,7 +75,7 @@ def test_swept_settings_are_in_the_name_and_in_the_condition() -> None:
 def test_a_condition_is_readable_and_says_nothing_of_steps_or_checkpoints() -> None:
     study = parse_study(PLAIN, HERE)
     condition = condition_of(study.file.train)
-    assert condition.startswith("modular_addition p=7 frac_train=0.5 lr=0.01 #")
+    assert condition.startswith("modular_arithmetic operation=add p=7 frac_train=0.5 lr=0.01 #")
     longer = parse_study(PLAIN.replace("steps = 60", "steps = 90").replace("every = 20", "every = 7"), HERE)
     assert condition_of(longer.file.train) == condition
     assert condition_of(TrainSpec(batch=100)) != condition_of(TrainSpec())
@@ -84,10 +87,14 @@ def test_a_condition_is_readable_and_says_nothing_of_steps_or_checkpoints() -> N
         ("lr = 0.01", "lrr = 0.01", "unknown key train.optimizer.lrr = 0.01; did you mean 'lr'?"),
         ('name = "x"', 'name = "x"\nepochs = 3', "unknown key epochs = 3; a study knows name, summary"),
         ('name = "x"', 'name = "a/b"', "name = 'a/b'"),
-        ("p = 7", "q = 7", "unknown key train.task_params.q = 7; [train.task_params] knows frac_train, p"),
+        (
+            "p = 7",
+            "q = 7",
+            "unknown key train.task_params.q = 7; [train.task_params] knows frac_train, operation, p",
+        ),
         ("p = 7", "p = 8", "p = 8 is not a prime"),
         ("steps = 60", 'steps = "many"', "train.steps = 'many': input should be a valid integer"),
-        ("steps = 60", 'steps = 60\ntask = "modular_adition"', "did you mean 'modular_addition'?"),
+        ("steps = 60", 'steps = 60\ntask = "modular_aritmetic"', "did you mean 'modular_arithmetic'?"),
         ("lr = 0.01", "lr = -1", "train.optimizer.lr = -1: input should be greater than 0"),
         ("every = 20", "every = 20\nat = [61]", "checkpoint at step 61, but training runs from 0 to 60"),
         ("split = [5, 6, 7]", "split = [5, 6]", "found init 3, split 2"),
@@ -187,7 +194,10 @@ def keys_of(model: type[BaseModel]) -> Iterator[str]:
             yield from keys_of(field.annotation)
 
 
-def test_every_key_is_documented() -> None:
+@pytest.mark.parametrize(
+    "model", [StudyFile, LoadStudyFile, *(e.thing for e in EVAL_SETS.entries().values())]
+)
+def test_every_key_is_documented(model: type[BaseModel]) -> None:
     page = (ROOT / "docs" / "studies.md").read_text()
     named = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`\n]+)`", page))))
-    assert set(keys_of(StudyFile)) - named == set()
+    assert set(keys_of(model)) - named == set()

@@ -1,8 +1,6 @@
-import json
+import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -10,69 +8,45 @@ import torch
 
 import ingest.train.trainer as trainer
 from archive.errors import UsageError
-from ingest.models.layout import Layout
-from ingest.models.small import initial_rows
-from ingest.train.checkpoints import (
-    checkpoint_runs,
-    iter_checkpoints,
-    iter_log_segments,
-    load_run,
-    resume_step,
-)
+from ingest.train.checkpoints import iter_checkpoints, iter_log_segments, load_run, resume_step
 from ingest.train.files import CheckpointFolderLost
 from ingest.train.log import LOG_METRICS
 from ingest.train.outcome import RunFailure
 from ingest.train.spec import Seeds, TrainSpec
-from ingest.train.stack import learning_rate
 from ingest.train.trainer import train_batch
+from tests.ingest.training import (
+    BATCHES,
+    SMALL,
+    hashes,
+    logs,
+    poisoned,
+    runs,
+    same_log,
+    seeds,
+    train_in_another_process,
+)
 from tests.references.plain_training import train_one
 
-ROOT = Path(__file__).parents[2]
-SCHEDULE = {"per_octave": 1, "every": 5}
-SMALL = {
-    "task_params": {"p": 7},
-    "model": {"d_model": 16, "d_mlp": 32},
-    "optimizer": {"weight_decay": 1.0},
-    "checkpoints": SCHEDULE,
-    "steps": 24,
-}
-BATCHES = {**SMALL, "batch": 4}
 
-
-def seeds(k):
-    return Seeds(init=k, data_order=k, split=k)
-
-
-def runs(*numbers):
-    return [(f"run{k}", seeds(k)) for k in numbers]
-
-
-def hashes(folder):
-    return {
-        (run, step): load_run(path, run).weights_hash
-        for step, path in iter_checkpoints(folder)
-        for run in checkpoint_runs(path)
-    }
-
-
-def logs(folder):
-    """{(run, metric): values from step 0 on}, checking that segments join without gap or overlap."""
-    joined, expected = {}, {}
-    for segment in iter_log_segments(folder):
-        assert segment.after_step == expected.get(segment.run, -1)
-        assert segment.steps.tolist() == list(range(segment.after_step + 1, segment.last_step + 1))
-        expected[segment.run] = segment.last_step
-        for metric, values in segment.values.items():
-            joined[segment.run, metric] = [*joined.get((segment.run, metric), []), *values]
-    return joined
-
-
-def same_log(a, b):
-    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k], equal_nan=True) for k in a)
-
-
-def test_agrees_with_a_plain_loop_over_one_run(tmp_path):
-    spec = TrainSpec(**{**SMALL, "dtype": "float64"})
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        {"weight_decay": 1.0},
+        {"weight_decay": 1.0, "decay": "cosine", "decay_steps": 24, "decay_to": 0.1},
+        {"name": "adam", "weight_decay": 0.01, "betas": [0.8, 0.95], "eps": 1e-6},
+        {
+            "name": "sgd",
+            "lr": 0.1,
+            "momentum": 0.9,
+            "weight_decay": 0.01,
+            "decay": "linear",
+            "decay_steps": 40,
+        },
+    ],
+    ids=["adamw", "adamw decaying", "adam", "sgd decaying"],
+)
+def test_agrees_with_a_plain_loop_over_one_run(tmp_path, optimizer):
+    spec = TrainSpec(**{**SMALL, "dtype": "float64", "optimizer": optimizer})
     train_batch(spec, runs(3, 5), tmp_path)
     (_, first), *_, (last, path) = iter_checkpoints(tmp_path)
     assert last == 24
@@ -82,7 +56,7 @@ def test_agrees_with_a_plain_loop_over_one_run(tmp_path):
         for tensor, value in load_run(path, name).weights.items():
             torch.testing.assert_close(value, expected[tensor], atol=1e-9, rtol=1e-7)
         np.testing.assert_allclose(log[name, "log.loss"], losses, rtol=1e-9)
-        np.testing.assert_allclose(log[name, "log.grad_norm"], norms, rtol=1e-6)
+        np.testing.assert_allclose(log[name, "log.grad_norm"], norms, rtol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -95,8 +69,18 @@ def test_agrees_with_a_plain_loop_over_one_run(tmp_path):
         {**SMALL, "model": {"d_model": 16, "d_mlp": 0, "n_layers": 2}},
         {**SMALL, "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.01}},
         {**SMALL, "dtype": "float64", "optimizer": {"name": "adam", "weight_decay": 0.01}},
+        {**SMALL, "optimizer": {"decay": "linear", "decay_steps": 30}},
     ],
-    ids=["full batch", "minibatch", "odd widths", "layer norm", "attention only", "sgd", "adam float64"],
+    ids=[
+        "full batch",
+        "minibatch",
+        "odd widths",
+        "layer norm",
+        "attention only",
+        "sgd",
+        "adam float64",
+        "decaying",
+    ],
 )
 def test_a_run_has_the_same_bits_whatever_rides_along(tmp_path, settings):
     spec = TrainSpec(**settings)
@@ -134,25 +118,40 @@ def test_killed_twice_and_resumed_is_bit_identical(tmp_path, settings):
     spec = TrainSpec(**settings)
     train_batch(spec, runs(0, 1), tmp_path / "whole")
     folder = tmp_path / "killed"
-    for die_at in (9, 18):  # between checkpoints 8 and 10, and 15 and 20
-        arguments = {
-            "spec": spec.model_dump_json(),
-            "runs": [[name, own.model_dump()] for name, own in runs(0, 1)],
-            "folder": str(folder),
-            "die_at": die_at,
-        }
-        died = subprocess.run(
-            [sys.executable, "-m", "tests.ingest.killed_trainer", json.dumps(arguments)],
-            cwd=ROOT,
-            check=False,
-        )
-        assert died.returncode == -9
-        assert 0 < resume_step(folder) < die_at
+    for die_at in (9, 18):  # between the states at 6 and 15, and after that, with checkpoints kept in between
+        assert train_in_another_process(spec, runs(0, 1), folder, die_at=die_at, saves=[6, 15]) == -9
+        assert resume_step(folder) == {9: 6, 18: 15}[die_at]
     outcome = train_batch(spec, runs(0, 1), folder)
     assert outcome.finished
     assert outcome.n_steps == 24 - 15
     assert hashes(folder) == hashes(tmp_path / "whole")
     assert same_log(logs(folder), logs(tmp_path / "whole"))
+
+
+@contextmanager
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("elsewhere", ["two threads", "another processor"])
+def test_twenty_steps_elsewhere_stay_within_a_ten_thousandth(tmp_path, monkeypatch, elsewhere):
+    # measured: 5e-7 on a processor without vector instructions; 20 updates may move a weight by 0.07
+    spec = TrainSpec(**{**SMALL, "task_params": {"p": 23}, "steps": 20})
+    train_batch(spec, runs(0, 1), tmp_path / "here")
+    if elsewhere == "two threads":
+        monkeypatch.setattr(trainer, "_one_thread", two_threads)
+        train_batch(spec, runs(0), tmp_path / "there")
+    else:
+        old = {**os.environ, "ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE"}
+        assert train_in_another_process(spec, runs(0, 1), tmp_path / "there", env=old) == 0
+    here, there = (load_run(iter_checkpoints(tmp_path / d)[-1][1], "run0") for d in ("here", "there"))
+    for name, tensor in here.weights.items():
+        torch.testing.assert_close(there.weights[name], tensor, atol=1e-4, rtol=0)
 
 
 def test_stopped_anywhere_and_resumed_is_bit_identical(tmp_path):
@@ -184,7 +183,8 @@ def test_saving_more_often_changes_nothing(tmp_path, monkeypatch):
 
 def test_a_log_segment_the_state_has_not_passed_is_not_offered_and_made_again(tmp_path):
     spec = TrainSpec(**SMALL)
-    train_batch(spec, runs(0), tmp_path / "whole")
+    for n in (10, 5, 24):
+        train_batch(spec, runs(0), tmp_path / "whole", should_stop=iter([False] * n + [True]).__next__)
     folder = tmp_path / "crashed"
     train_batch(spec, runs(0), folder, should_stop=iter([False] * 10 + [True]).__next__)
     # a crash between the segment (10, 15] and the state of step 15
@@ -244,14 +244,6 @@ def test_checkpoints_and_log_are_complete_and_mean_what_they_say(tmp_path):
         loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(examples.targets[:, 0]))
         assert log["run1", "log.loss"][step] == pytest.approx(loss.item(), rel=1e-5)
         assert log["run1", "log.accuracy"][step] == pytest.approx(right)
-
-
-def poisoned(layout: Layout, init_seeds, dtype):
-    rows = initial_rows(layout, init_seeds, dtype)
-    for row, seed in enumerate(init_seeds):
-        if seed == 1:
-            rows[row] *= 1e30  # overflows in the first product
-    return rows
 
 
 @pytest.mark.parametrize(
@@ -349,25 +341,9 @@ def test_minibatches_take_every_example_once_an_epoch_in_an_order_of_the_seed():
         tokens = [data.at(4 * epoch + i)[0][:, :4] for i in range(4)]
         epochs.append(torch.cat(tokens, dim=1))
         assert all(batch.shape == (2, 4, 1) for batch in batches)
-        assert data.at(epoch)[0].shape == (2, 32, 3)  # padded, or runs would be computed one by one
+        assert data.at(epoch)[0].shape == (2, 16, 3)  # padded, or runs would be computed one by one
         for run in range(2):
             assert len({tuple(t) for t in epochs[-1][run].tolist()}) == 16
     assert not torch.equal(epochs[0], epochs[1])
     assert not torch.equal(epochs[0][0], epochs[0][1])
     assert torch.equal(data.at(2)[0], trainer.TrainingData(spec, data.seeds, torch.device("cpu")).at(2)[0])
-
-
-def test_learning_rate_without_warm_up_is_constant():
-    settings = TrainSpec(optimizer={"warmup_steps": 0, "lr": 0.3}).optimizer
-    assert [learning_rate(settings, step) for step in (0, 1, 500)] == [0.3, 0.3, 0.3]
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cuda_follows_the_cpu_for_twenty_steps(tmp_path):
-    spec = TrainSpec(**{**SMALL, "steps": 20})
-    train_batch(spec, runs(0, 1), tmp_path / "cpu")
-    train_batch(spec, runs(0, 1), tmp_path / "cuda", device="cuda")
-    for name, _ in runs(0, 1):
-        cpu, cuda = (load_run(iter_checkpoints(tmp_path / d)[-1][1], name) for d in ("cpu", "cuda"))
-        for tensor in cpu.weights:
-            torch.testing.assert_close(cpu.weights[tensor], cuda.weights[tensor], atol=1e-3, rtol=1e-3)

@@ -48,11 +48,20 @@ PPL = measure("benchmark.ppl", "fact_benchmark", scope="checkpoint", unit="perpl
 ITEM_LOSS = measure("item.loss", "fact_item", scope="item")
 TOKEN_LOSS = measure("token.loss", "fact_token", scope="token")
 
+POSITION_LOSS = measure("position_loss", "fact_position", scope="position", lower_bound=0.0)
+KEYS = measure("key_frequencies", "fact_vector", scope="vector", unit="1", direction="neither")
+STRENGTHS = measure("fourier_norm", "fact_vector", scope="vector", unit="1", direction="neither")
+PRODUCTS = measure("weight_products", "fact_vector", scope="vector", unit="1", direction="neither")
+
 LOSS_HERE = Quantity(measure=LOSS, encoding=GRID)
 ACCURACY_HERE = Quantity(measure=ACCURACY, encoding=GRID)
 HEADS_HERE = Quantity(measure=PREVIOUS, encoding=GRID)
 ITEMS_HERE = Quantity(measure=ITEM_LOSS, encoding=GRID)
 TOKENS_HERE = Quantity(measure=TOKEN_LOSS, encoding=GRID)
+KEYS_HERE = Quantity(measure=KEYS, encoding=GRID)
+STRENGTHS_HERE = Quantity(measure=STRENGTHS, encoding=GRID)
+PRODUCTS_HERE = Quantity(measure=PRODUCTS, params={"projection": "none"})
+SKETCHES_HERE = Quantity(measure=PRODUCTS, params={"projection": "count sketch", "dimension": 64})
 LOG_LOSS_HERE = Quantity(measure=LOG_LOSS)
 LOG_ACCURACY_HERE = Quantity(measure=LOG_ACCURACY)
 
@@ -135,6 +144,30 @@ class Simulation:
         """values: (sequence, position)."""
         owner, q = self._cell(run, TOKENS_HERE, step, None)
         self.builder.add("fact_token", owner, q, sequence=np.arange(len(values)), values=values)
+
+    def positions(
+        self, run: str, step: int, values: np.ndarray, labels: Sequence[str], *, part: Part = TEST
+    ) -> None:
+        """values: one per read position."""
+        quantity = Quantity(measure=POSITION_LOSS, encoding=GRID, params={"labels": list(labels)})
+        owner, q = self._cell(run, quantity, step, None)
+        self.builder.add(
+            "fact_position", owner, q, part=self.builder.part(part), values=[values], ses=[values * 0 + 0.01]
+        )
+
+    def vectors(self, run: str, quantity: Quantity, step: int, parts: Mapping[Part, np.ndarray]) -> None:
+        owner, q = self._cell(run, quantity, step, None)
+        for part, values in parts.items():
+            self.builder.add(
+                "fact_vector", owner, q, part=self.builder.part(part), layer=-1, unit=-1, values=[values]
+            )
+
+    def trajectory(self, run: str, steps: Sequence[int], points: np.ndarray) -> None:
+        """points: (checkpoint, dimension); stored as rows of inner products with the checkpoints so far."""
+        for k, step in enumerate(steps):
+            row = {"steps": np.asarray(steps[: k + 1], float), "products": points[: k + 1] @ points[k]}
+            parts = {Part(kind="gram", name=name): values for name, values in row.items()}
+            self.vectors(run, PRODUCTS_HERE, int(step), parts)
 
     def failed(self, run: str, quantity: Quantity, step: int) -> None:
         owner = self.builder.checkpoint(Checkpoint(run=run, step=step))

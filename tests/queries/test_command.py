@@ -101,9 +101,29 @@ def test_a_files_ending_chooses_its_format(archive: Archive, tmp_path: Path, end
         assert "4 runs in 2 groups" in target.read_text()
 
 
-def test_parquet_needs_a_file(archive: Archive) -> None:
-    with pytest.raises(UsageError, match="--output"):
-        run(archive, "query", "loss_curves", "--format", "parquet")
+@pytest.mark.parametrize("wanted", ["parquet", "html"])
+def test_some_formats_need_a_file(archive: Archive, wanted: str) -> None:
+    with pytest.raises(UsageError, match=f"--format {wanted} needs --output"):
+        run(archive, "query", "loss_curves", "--format", wanted)
+
+
+def test_a_page_has_the_figure_and_the_words_and_needs_no_network(archive: Archive, tmp_path: Path) -> None:
+    target = tmp_path / "answer.html"
+    run(archive, "query", "loss_curves", "--family", "toy", "--output", str(target))
+    page = target.read_text()
+
+    assert "What this cannot tell" in page
+    assert "loss (test) of 3 runs" in page
+    assert 'class="plotly-graph-div"' in page
+    assert "Plotly.newPlot" in page
+    assert "<script src" not in page
+
+
+def test_pictures_are_refused_with_what_to_do(archive: Archive, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no command writes .png files; `--output .*answer.html`"):
+        run(archive, "query", "loss_curves", "--output", str(tmp_path / "answer.png"))
+
+    assert not list(tmp_path.glob("answer*"))
 
 
 def test_the_sql_is_shown_and_runs(archive: Archive) -> None:

@@ -200,7 +200,10 @@ def test_runs_that_never_had_the_measure_are_refused(simulation: Simulation) -> 
     give(simulation, "a", LOSS_HERE)
     simulation.run("b")
 
-    with pytest.raises(UsageError, match=r"none of the 1 runs asked for \(b\) has loss or log.loss"):
+    with pytest.raises(
+        UsageError,
+        match=r"none of the 1 runs asked for \(b\) has loss or log.loss.*`pathscope ingest STUDY.toml --fill loss`",
+    ):
         choose(simulation, runs="b")
 
 
@@ -208,7 +211,9 @@ def test_a_measure_of_another_kind_is_refused(simulation: Simulation) -> None:
     simulation.run("a")
     simulation.benchmark("a", benchmark_quantity(ACC, "sciq", 0), 0, 0.5)
 
-    with pytest.raises(UsageError, match=r"benchmark\.acc is measured per checkpoint"):
+    with pytest.raises(
+        UsageError, match=r"benchmark\.acc is measured per checkpoint.*Try benchmark_curves\."
+    ):
         choose(simulation, ("benchmark.acc",))
 
 
@@ -218,3 +223,10 @@ def test_odd_checkpoints_are_counted(simulation: Simulation) -> None:
     simulation.failed("a", LOSS_HERE, 30)
 
     assert choose(simulation).n_odd == 2
+
+
+def test_the_questions_that_refusals_send_people_to_exist() -> None:
+    from queries.refusals import READERS
+    from queries.registry import all_queries
+
+    assert {name for names in READERS.values() for name in names.split(" and ")} <= set(all_queries())

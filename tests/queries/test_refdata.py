@@ -1,7 +1,6 @@
 """Questions to published results, judged by what their authors or independent scripts say."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +14,6 @@ from queries.head_scores import head_scores
 from queries.transition_times import transition_times
 
 pytestmark = [pytest.mark.refdata, pytest.mark.slow]
-
-
-@pytest.fixture(scope="module")
-def refdata() -> Path:
-    root = Path(__file__).resolve().parents[2]
-    found = Path(os.environ.get("PATHSCOPE_REFDATA", root.parent / "shared" / "refdata"))
-    if not (found / "open-facts.json").is_file():
-        pytest.skip(f"no published result sets at {found}; $PATHSCOPE_REFDATA says where they are")
-    return found
 
 
 @pytest.fixture(scope="module")

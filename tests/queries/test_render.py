@@ -94,6 +94,13 @@ def test_json_has_no_numbers_that_json_lacks(answer: LossCurves) -> None:
     assert [row["x"] for row in document["table"]] == [1.0, None, None]
 
 
+def test_json_has_every_table_of_the_answer(answer: LossCurves) -> None:
+    document = answer.to_dict()
+
+    assert set(document["tables"]) == {"bands"}
+    assert document["tables"]["bands"] == answer.bands.to_pylist()
+
+
 def test_json_says_where_it_comes_from(simulation: Simulation) -> None:
     from archive.records import Quantity
     from archive.upkeep.marks import exclude
@@ -152,6 +159,27 @@ def test_what_all_rows_share_is_said_once_and_leaves_room_for_the_numbers(answer
     assert "2400" in text
     assert text.count("g" * 60) <= 1  # wrapped at 80 columns, and only in the note
     assert "all rows: group" in text
+
+
+def test_one_group_for_all_rows_takes_no_column(answer: LossCurves) -> None:
+    table = pa.table({"group": ["g" * 150] * 2, "position": ["units", "tens"], "median step": ["396", "596"]})
+    text = as_text(replace(answer, table=table), width=80)
+    assert "596" in text
+    assert "all rows: group" in text
+
+
+def test_a_text_that_does_not_fit_hides_no_number_after_it(answer: LossCurves) -> None:
+    table = pa.table({"run": ["a", "b"], "note": ["x" * 90, "y" * 90], "reached": [700, 2400]})
+    text = as_text(replace(answer, table=table), width=80)
+    assert "2400" in text
+    assert "also: note" in text
+
+
+def test_groups_are_shown_by_what_they_differ_in(answer: LossCurves) -> None:
+    table = pa.table({"group": [f"{'word ' * 30}wd={k}" for k in (1, 2)], "reached": [700, 2400]})
+    text = as_text(replace(answer, table=table), width=80)
+    assert "\nwd=1 " in text
+    assert "2400" in text
 
 
 def test_a_single_row_is_written_downwards_and_whole(answer: LossCurves) -> None:

@@ -3,7 +3,7 @@ import pyarrow as pa
 import pytest
 
 from queries.select import RunRow, Selected
-from queries.tables import floats, only_value, stretches, with_groups
+from queries.tables import floats, in_order, only_value, shared_words, stretches, with_groups
 
 
 def selected(*runs: tuple[int, str, str]) -> Selected:
@@ -24,6 +24,34 @@ def test_runs_come_in_the_order_people_count() -> None:
     assert grouped["group"].to_pylist() == ["b9", "c", "c", "c"]
     assert grouped["value"].to_pylist() == [3, 2, 0, 1]
     assert grouped.column_names[:3] == ["run_id", "run", "group"]
+
+
+def test_runs_by_id_come_in_that_order_too() -> None:
+    chosen = selected((1, "s10", "c"), (2, "s2", "c"), (3, "a", "b"))
+
+    assert in_order(chosen, [1, 2, 3]) == [3, 2, 1]
+    assert in_order(chosen, [1, 2]) == [2, 1]
+
+
+def test_decimals_in_names_count_as_numbers() -> None:
+    table = pa.table({"run_id": [1, 2, 3], "run": ["f=0.4", "f=0.35", "f=0.6"]})
+    grouped = with_groups(table, selected((1, "f=0.4", "c"), (2, "f=0.35", "c"), (3, "f=0.6", "c")))
+
+    assert grouped["run"].to_pylist() == ["f=0.35", "f=0.4", "f=0.6"]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["p=47 wd=0.25 #a", "p=47 wd=0.5 #b"], "p=47 "),
+        (["a/b c", "a/b d", "a/e"], "a/"),
+        (["same words", "same words"], ""),
+        (["ab", "ac"], ""),
+        ([], ""),
+    ],
+)
+def test_words_that_all_names_begin_with(names: list[str], expected: str) -> None:
+    assert shared_words(names) == expected
 
 
 def test_stretches_are_rows_that_agree() -> None:

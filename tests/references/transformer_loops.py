@@ -9,20 +9,26 @@ def logits_and_patterns(layout, weights, sequence):
     """Logits [position, output], patterns [layer, head, query, key], neurons [layer, position, neuron] of one sequence."""
     weights = {name: np.asarray(w, dtype=np.float64) for name, w in weights.items()}
     length = len(sequence)
-    residual = [weights["embed.W_E"][t] + weights["pos_embed.W_pos"][i] for i, t in enumerate(sequence)]
+    places = weights["pos_embed.W_pos"]
+    residual = [weights["embed.W_E"][t] for t in sequence]
+    if layout.positions == "learned":
+        residual = [x + places[i] for i, x in enumerate(residual)]
+    if layout.input == "sum":
+        residual = [sum(residual[: i + 1]) for i in range(length)]
     patterns = np.zeros((layout.n_layers, layout.n_heads, length, length))
     neurons = np.zeros((layout.n_layers, length, layout.d_mlp))
     for layer in range(layout.n_layers):
         name = f"blocks.{layer}"
         if layout.n_heads:
             seen = [_norm(layout, weights, f"{name}.ln1", x) for x in residual]
+            placed = [x + places[i] if layout.positions == "attention" else x for i, x in enumerate(seen)]
             added = [np.zeros(layout.d_model) for _ in range(length)]
             for head in range(layout.n_heads):
                 w_q, w_k, w_v = (weights[f"{name}.attn.{m}"][:, head] for m in ("W_Q", "W_K", "W_V"))
                 w_o = weights[f"{name}.attn.W_O"][head]
                 for query in range(length):
                     scores = [
-                        float((seen[query] @ w_q) @ (seen[key] @ w_k)) / math.sqrt(layout.d_head)
+                        float((placed[query] @ w_q) @ (placed[key] @ w_k)) / math.sqrt(layout.d_head)
                         for key in range(query + 1)
                     ]
                     largest = max(scores)
@@ -37,8 +43,10 @@ def logits_and_patterns(layout, weights, sequence):
             for position in range(length):
                 x = _norm(layout, weights, f"{name}.ln2", residual[position])
                 before = x @ weights[f"{name}.mlp.W_in"] + weights[f"{name}.mlp.b_in"]
-                after = np.array([_activation(layout.activation, v) for v in before])
+                after = np.array([_activation(layout.activation, v, before) for v in before])
                 neurons[layer, position] = after
+                if layout.activation == "solu_ln":
+                    after = _layer_norm(weights, f"{name}.mlp.ln", after)
                 residual[position] = (
                     residual[position] + after @ weights[f"{name}.mlp.W_out"] + weights[f"{name}.mlp.b_out"]
                 )
@@ -46,14 +54,18 @@ def logits_and_patterns(layout, weights, sequence):
     return np.array([x @ weights["unembed.W_U"] for x in final]), patterns, neurons
 
 
-def _activation(kind, x):
+def _activation(kind, x, layer):
     if kind == "relu":
         return max(x, 0.0)
+    if kind.startswith("solu"):
+        return x / sum(math.exp(other - x) for other in layer)
     return x * 0.5 * (1 + math.erf(x / math.sqrt(2)))
 
 
 def _norm(layout, weights, name, x):
-    if not layout.layer_norm:
-        return x
+    return _layer_norm(weights, name, x) if layout.layer_norm else x
+
+
+def _layer_norm(weights, name, x):
     centred = x - x.mean()
     return centred / math.sqrt((centred**2).mean() + 1e-5) * weights[f"{name}.w"] + weights[f"{name}.b"]

@@ -9,6 +9,8 @@ from streamlit.testing.v1 import AppTest
 
 from archive.store import Archive
 from tests.ui.archives import ARCHIVES
+from tests.ui.component_archive import COMPONENT_ARCHIVES
+from tests.ui.grokking_archive import GROKKING_ARCHIVES
 
 APP = Path(__file__).parents[2] / "ui" / "app.py"
 
@@ -20,7 +22,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
     def make(name: str) -> Path:
         path = folder / f"{name.replace(' ', '-')}.duckdb"
-        return path if path.exists() else ARCHIVES[name](path)
+        return path if path.exists() else (ARCHIVES | GROKKING_ARCHIVES | COMPONENT_ARCHIVES)[name](path)
 
     return make
 

@@ -16,6 +16,7 @@ from archive.store import Archive
 from queries.loss_curves import LossCurves, loss_curves
 from queries.select import RunSelection, select_runs
 from tests.ui.archives import LOSS, Plan, demo, schedule, write_archive
+from ui.models.address import permalink
 from ui.models.axes import decades, log_ticks, spread
 from ui.models.bundles import bundles
 from ui.models.curve_figure import (
@@ -32,7 +33,6 @@ from ui.models.curves import (
     ends,
     notes,
     parameters,
-    permalink,
     points_per_run,
 )
 from ui.models.palette import HUES

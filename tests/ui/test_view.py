@@ -14,7 +14,15 @@ HOME = Path(ui.__file__).parent
 
 def test_pages_are_found_in_order() -> None:
     found = discover()
-    assert [v.url_path for v in found] == ["home", "curves", "sql"]
+    assert [v.url_path for v in found] == [
+        "home",
+        "curves",
+        "grokking",
+        "trajectory",
+        "heads",
+        "neuron",
+        "sql",
+    ]
     assert all(v.file.is_file() and v.about.endswith(".") for v in found)
 
 

@@ -4,9 +4,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from ui.models.palette import MUTED, see_through
+from ui.models.text import distinguish, escape_plotly
 
 Floats = NDArray[np.float64]
 
@@ -43,6 +45,22 @@ def log_ticks(values: Floats) -> dict[str, object]:
     low, high = float(positive.min()), float(positive.max())
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     return {"tickvals": [digit * 10.0**power for power in powers for digit in (1, 2, 5)]}
+
+
+def name_rows(figure: go.Figure, names: Sequence[str], *, grid: bool = False) -> None:
+    """Make the y axis one of named rows at heights 0, 1, ... from the top, with room for the names at its left."""
+    labels = distinguish(names, 24) if names else []
+    figure.update_layout(
+        yaxis={
+            "tickvals": list(range(len(labels))),
+            "ticktext": [escape_plotly(label) for label in labels],
+            "range": [len(labels) - 0.4, -0.6],
+            **LINE,
+            **(GRID if grid else NO_GRID),
+            "ticks": "",
+        },
+        margin={"l": 16 + int(7.5 * max((len(label) for label in labels), default=0))},
+    )
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:

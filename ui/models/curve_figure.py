@@ -1,13 +1,15 @@
 """Curves as a figure: thin lines per run under the mean and its interval, step 0 kept on a log axis."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
+from queries.curves import Axis
 from queries.loss_curves import LossCurves
+from queries.results import Answer
 from queries.tables import floats
 from ui.models.axes import GRID, LINE, NO_GRID, POWERS, SEPARATORS, decades, log_ticks, spread
 from ui.models.bundles import Bundle, bundles, measure_of, part_of
@@ -15,6 +17,7 @@ from ui.models.palette import MUTED, see_through
 from ui.models.text import escape_plotly, fold, plural, shorten
 
 Floats = NDArray[np.float64]
+Mark = tuple[str, float, str]  # run, step, why it is left out
 
 HEIGHT = 500
 TOP, BOTTOM = 16, 52
@@ -30,7 +33,23 @@ def curve_figure(answers: Sequence[LossCurves], *, x_scale: str, y_scale: str, c
     On a log x axis step 0 stands on an axis of its own, left of a break: it has no logarithm, and log(step + 1)
     would bend every curve. Values at or below 0 have no place on a log y axis; `hidden_values` counts them.
     """
+    first = answers[0]
+    what = measure_of(first) + (f" [{first.unit}]" if first.unit not in ("", "1") else "")
+    marks = left_out(answers) if first.axis == "step" else set()
     drawn = bundles(answers, colour_by=colour_by)
+    return draw_bundles(drawn, x_scale=x_scale, y_scale=y_scale, axis=first.axis, title=what, marks=marks)
+
+
+def draw_bundles(
+    drawn: Sequence[Bundle],
+    *,
+    x_scale: str,
+    y_scale: str,
+    axis: Axis,
+    title: str,
+    marks: Collection[Mark] = (),
+) -> go.Figure:
+    """Draw bundles of lines on shared axes, as `curve_figure` says. title: of the y axis. marks: along the ground."""
     every = np.concatenate([line.times for b in drawn for line in b.lines])
     broken = x_scale == "log" and bool((every <= 0).any())
     figure = go.Figure()
@@ -42,10 +61,17 @@ def curve_figure(answers: Sequence[LossCurves], *, x_scale: str, y_scale: str, c
         _add_lines(figure, bundle, broken, together)
     for bundle in drawn:
         _add_mean(figure, bundle, broken)
-    _mark_left_out(figure, answers, broken)
-    _axes(figure, answers[0], every, x_scale, y_scale, broken)
+    _mark_left_out(figure, marks, broken)
+    _axes(figure, axis, title, every, x_scale, y_scale, broken)
     _name_lines(figure, drawn, y_scale)
     return figure
+
+
+def left_out(answers: Sequence[Answer]) -> set[Mark]:
+    """Every suspect checkpoint that no curve uses."""
+    return {
+        (str(e["run"]), float(str(e["step"])), str(e["why"])) for a in answers for e in a.provenance.left_out
+    }
 
 
 def hidden_values(answers: Sequence[LossCurves]) -> int:
@@ -177,13 +203,7 @@ def _hover(bundle: Bundle, head: str) -> str:
     return f"{head}<br>{time} %{{customdata:,}}: %{{y:.4g}} {escape_plotly(bundle.unit)}<extra></extra>"
 
 
-def _mark_left_out(figure: go.Figure, answers: Sequence[LossCurves], broken: bool) -> None:
-    """A mark on the ground for every suspect checkpoint that no curve uses."""
-    if answers[0].axis != "step":
-        return
-    entries = {
-        (str(e["run"]), float(str(e["step"])), str(e["why"])) for a in answers for e in a.provenance.left_out
-    }
+def _mark_left_out(figure: go.Figure, entries: Collection[Mark], broken: bool) -> None:
     for zero in (False, True):
         marks = sorted(e for e in entries if (broken and e[1] <= 0) == zero)
         if marks:
@@ -204,23 +224,22 @@ def _mark_left_out(figure: go.Figure, answers: Sequence[LossCurves], broken: boo
 
 
 def _axes(
-    figure: go.Figure, answer: LossCurves, times: Floats, x_scale: str, y_scale: str, broken: bool
+    figure: go.Figure, axis: Axis, title: str, times: Floats, x_scale: str, y_scale: str, broken: bool
 ) -> None:
-    title = "optimiser step" if answer.axis == "step" else "tokens seen"
-    x = {"title": {"text": title, "standoff": 8}, "anchor": "y", **LINE, **NO_GRID}
+    time = "optimiser step" if axis == "step" else "tokens seen"
+    x = {"title": {"text": time, "standoff": 8}, "anchor": "y", **LINE, **NO_GRID}
     if x_scale == "log":
         x |= {
             "type": "log",
-            "exponentformat": "none" if answer.axis == "step" else "SI",
+            "exponentformat": "none" if axis == "step" else "SI",
             "separatethousands": True,
             **log_ticks(times),
         }
         x["domain"] = REST_DOMAIN if broken else (0, 1)
     else:
         x |= {"type": "linear", "exponentformat": "SI", "separatethousands": True}
-    what = measure_of(answer) + (f" [{answer.unit}]" if answer.unit not in ("", "1") else "")
     y = {
-        "title": {"text": escape_plotly(shorten(what, 60)), "standoff": 10},
+        "title": {"text": escape_plotly(shorten(title, 60)), "standoff": 10},
         "type": y_scale,
         "automargin": True,
         **LINE,

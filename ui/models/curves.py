@@ -1,9 +1,8 @@
 """What the Curves page can draw, what was chosen, and the address that brings the choice back."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -87,20 +86,6 @@ def points_per_run(n_runs: int) -> int:
 def most_groups(n_parts: int) -> int:
     """How many conditions can be told apart: one stroke each, or one hue each when dashes show the part."""
     return len(STROKES) if n_parts <= 1 else len(HUES)
-
-
-def permalink(base: str, choices: Choices) -> str:
-    """The whole choice as an address: also what equals the defaults, which may differ when data came in."""
-    words: list[tuple[str, str]] = []
-    for field in fields(choices):
-        value = getattr(choices, field.name)
-        if isinstance(value, bool):
-            words += [(field.name, "true")] if value else []
-        elif isinstance(value, tuple):
-            words += [(field.name, v) for v in value]
-        elif value:
-            words.append((field.name, value))
-    return f"{base.split('?')[0]}?{urlencode(words)}"
 
 
 def notes(

@@ -6,6 +6,7 @@ from typing import Any
 
 from archive.store import Archive
 from queries.quantities import VARIANT_FIELDS, Which
+from queries.select import RunSelection
 
 _QUANTITIES_SQL = """\
 SELECT q.quantity_id, q.measure, q.version, q.unit, q.eval_set, q.encoding_hash, q.params_json,
@@ -82,6 +83,24 @@ class RunNames:
     family: str
     condition: str
     has_tokens: bool
+
+
+@dataclass(frozen=True)
+class RunChoice:
+    """Which runs were chosen; an empty field means all of them. The fields' names are the address's."""
+
+    family: tuple[str, ...] = ()
+    condition: tuple[str, ...] = ()
+    run: tuple[str, ...] = ()
+    excluded: bool = False
+    suspect: bool = False
+
+    @property
+    def selection(self) -> RunSelection:
+        """The runs asked for."""
+        return RunSelection(
+            names=self.run, families=self.family, conditions=self.condition, with_excluded=self.excluded
+        )
 
 
 def catalogue(archive: Archive) -> list[Series]:

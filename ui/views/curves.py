@@ -9,6 +9,7 @@ from archive.errors import NotComparable, UsageError
 from archive.store import Archive
 from queries.loss_curves import LossCurves, loss_curves
 from queries.select import select_runs
+from ui.models.address import permalink
 from ui.models.curve_figure import curve_figure, cut_intervals, figure_in_words, hidden_values
 from ui.models.curves import (
     Choices,
@@ -17,16 +18,13 @@ from ui.models.curves import (
     ends,
     notes,
     parameters,
-    permalink,
     points_per_run,
 )
-from ui.models.series import RunNames, Series, Variant, catalogue, first_measure, run_names, runs_with
+from ui.models.series import Series, Variant, catalogue, first_measure, run_names, runs_with
 from ui.models.text import escape_markdown, shorten
 from ui.state import ask, show
 from ui.view import view
-from ui.widgets import PLOTLY, empty_archive, headline, share
-
-MOST_RUN_OPTIONS = 1000
+from ui.widgets import PLOTLY, empty_archive, headline, run_pickers, share
 
 
 @view(title="Curves", order=10, icon=":material/show_chart:", url_path="curves")
@@ -39,7 +37,7 @@ def render(archive: Archive) -> None:
         return
     runs = ask(archive, run_names)
     with st.sidebar:
-        family, condition, run, excluded, suspect = _run_pickers(runs)
+        chosen = run_pickers(runs)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         series, variant, parts = _what(known)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
@@ -48,56 +46,20 @@ def render(archive: Archive) -> None:
         measure=series.measure,
         part=parts,
         variant=variant.label,
-        family=family,
-        condition=condition,
-        run=run,
+        family=chosen.family,
+        condition=chosen.condition,
+        run=chosen.run,
         axis=axis,
         x_scale=x_scale,
         y_scale=y_scale,
         colour_by=colour_by,
-        excluded=excluded,
-        suspect=suspect,
+        excluded=chosen.excluded,
+        suspect=chosen.suspect,
     )
     try:
         _answer(archive, series, variant, choices)
     except (NotComparable, UsageError) as error:
         st.warning(escape_markdown(str(error)).replace("\n", "  \n"), icon=":material/help:")
-
-
-def _run_pickers(
-    runs: Sequence[RunNames],
-) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], bool, bool]:
-    st.subheader("Runs", anchor=False)
-    families = list(dict.fromkeys(r.family for r in runs))
-    family = st.multiselect("Family", families, key="family", bind="query-params", placeholder="all")
-    narrowed = [r for r in runs if not family or r.family in family]
-    conditions = list(dict.fromkeys(r.condition for r in narrowed if r.condition))
-    condition = st.multiselect(
-        "Condition", conditions, key="condition", bind="query-params", placeholder="all"
-    )
-    narrowed = [r for r in narrowed if not condition or r.condition in condition]
-    run = st.multiselect(
-        "Run",
-        [r.run for r in narrowed[:MOST_RUN_OPTIONS]],
-        key="run",
-        bind="query-params",
-        placeholder="all",
-        accept_new_options=True,
-        help="Choose, or type a name, an alias, or a pattern such as *-s1. The list shows the first 1000 runs.",
-    )
-    excluded = st.toggle(
-        "Use excluded runs",
-        key="excluded",
-        bind="query-params",
-        help="Runs that somebody excluded, with a reason.",
-    )
-    suspect = st.toggle(
-        "Use suspect checkpoints",
-        key="suspect",
-        bind="query-params",
-        help="Checkpoints that are known or found to be broken: duplicates, out of order, defects.",
-    )
-    return tuple(family), tuple(condition), tuple(run), excluded, suspect
 
 
 def _what(known: dict[str, Series]) -> tuple[Series, Variant, tuple[str, ...]]:

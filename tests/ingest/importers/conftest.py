@@ -1,4 +1,3 @@
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,10 +46,8 @@ def import_(layout: Layout) -> Import:
 
 
 @pytest.fixture(scope="session")
-def refdata() -> Path:
-    """The published result sets, where they are."""
-    root = Path(__file__).resolve().parents[3]
-    found = Path(os.environ.get("PATHSCOPE_REFDATA", root.parent / "shared" / "refdata"))
-    if not (found / "open-facts.json").is_file():
-        pytest.skip(f"no published result sets at {found}; $PATHSCOPE_REFDATA says where they are")
-    return found
+def published(refdata: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Archive, ImportReport]:
+    """An archive with the published grokking runs, measured."""
+    path = tmp_path_factory.mktemp("grokking") / "x.duckdb"
+    report = import_results(path, refdata / "grokking", format_name="grokking-runs")
+    return Archive(path), report

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from archive.manifest import Owner
 from archive.records import Checkpoint, Measure, Quantity, Run, Source
-from archive.shard import Owner
 from ingest.importers.base import Block, Subject
 from ingest.importers.claims import Claims
 

@@ -6,7 +6,6 @@ are given with: 2e-4 absolute on scores, 1e-3 relative on losses and norms.
 
 import json
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,44 +15,25 @@ import torch
 
 from archive.store import Archive
 from ingest.addition_grid import AdditionGrid
+from ingest.answers import negative_log_likelihood
 from ingest.evaluation import WholeEvaluation
 from ingest.fourier import clustered
-from ingest.importers.importing import import_results
-from ingest.importers.published_models import load_model, shuffled_split
-from ingest.importers.repeated_windows import RepeatedWindows
+from ingest.importers.published_models import shuffled_split
 from ingest.importers.report import ImportReport
-from ingest.measure import MEASURES
-from ingest.measures.loss import negative_log_likelihood
-from ingest.models.loaded import LoadedModel
 from ingest.task import TRAIN
-from ingest.tasks.modular_addition import ModularAddition
+from ingest.tasks.modular_arithmetic import ModularArithmetic
 from ingest.trig_losses import excluded_losses, logits_explained, restricted_losses
+from tests.ingest.importers.published import ADDITION, INDUCTION, LOSS, loaded, scalars, vectors
 from tests.torture.invariants import broken
 
 pytestmark = [pytest.mark.refdata, pytest.mark.slow]
 
-ADDITION = "grokking/wd_10-1_mod_addition_loss_curve"
-INDUCTION = "grokking/induction_head_infinite"
 KEYS = (6, 23, 37, 39, 41)
-SCORE, LOSS = {"abs": 2e-4}, {"rel": 1e-3}
 
 
 @pytest.fixture(scope="module")
-def imported(refdata: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Archive, ImportReport]:
-    path = tmp_path_factory.mktemp("grokking") / "x.duckdb"
-    report = import_results(path, refdata / "grokking", format_name="grokking-runs")
-    return Archive(path), report
-
-
-@pytest.fixture(scope="module")
-def archive(imported: tuple[Archive, ImportReport]) -> Archive:
-    return imported[0]
-
-
-def loaded(refdata: Path, name: str) -> LoadedModel:
-    path = refdata / "grokking" / "saved_runs" / f"{name}.pth"
-    record = torch.load(path, map_location="cpu", weights_only=True)
-    return load_model(name, 0, record["model"], {})
+def archive(published: tuple[Archive, ImportReport]) -> Archive:
+    return published[0]
 
 
 # --- curves ------------------------------------------------------------------------------------------------
@@ -102,8 +82,8 @@ def test_every_curve_is_the_published_one(archive: Archive, refdata: Path) -> No
         assert steps[name] == list(range(0, every * facts["n"], every)), name
 
 
-def test_everything_goes_in_and_says_what_was_inferred(imported: tuple[Archive, ImportReport]) -> None:
-    archive, report = imported
+def test_everything_goes_in_and_says_what_was_inferred(published: tuple[Archive, ImportReport]) -> None:
+    archive, report = published
 
     assert (report.n_files, report.exit_code, report.problems) == (5, 0, [])
     assert report.notes == {
@@ -147,24 +127,6 @@ def test_runs_carry_their_settings(archive: Archive) -> None:
 # --- modular addition --------------------------------------------------------------------------------------
 
 
-def scalars(archive: Archive, run: str, measure: str, **params: str) -> dict[str, float]:
-    rows = archive.rows(
-        "SELECT part, value, params_json FROM v_scalar WHERE run = $run AND measure = $measure",
-        {"run": run, "measure": measure},
-    )
-    chosen = [r for r in rows if params.items() <= json.loads(r["params_json"]).items()]
-    assert len({r["params_json"] for r in chosen}) == 1
-    return {r["part"]: r["value"] for r in chosen}
-
-
-def vectors(archive: Archive, run: str, measure: str) -> dict[str, list[float]]:
-    rows = archive.rows(
-        'SELECT part, "values" FROM v_vector WHERE run = $run AND measure = $measure',
-        {"run": run, "measure": measure},
-    )
-    return {r["part"]: r["values"] for r in rows}
-
-
 def test_accuracy_and_losses_confirm_forward_pass_and_split(archive: Archive) -> None:
     assert scalars(archive, ADDITION, "accuracy") == {"train": 1.0, "test": 1.0}
     counts = archive.rows(
@@ -179,7 +141,7 @@ def test_accuracy_and_losses_confirm_forward_pass_and_split(archive: Archive) ->
 
 def test_another_split_seed_is_detected(refdata: Path) -> None:
     model = loaded(refdata, "wd_10-1_mod_addition_loss_curve")
-    pairs = ModularAddition(p=113, frac_train=0.3).evaluation()
+    pairs = ModularArithmetic(p=113, frac_train=0.3).evaluation()
     logits = model.activations(
         torch.from_numpy(pairs.tokens), torch.from_numpy(pairs.targets), (2,), traced=False
     ).logits
@@ -226,10 +188,11 @@ def test_key_frequencies_by_every_rule(archive: Archive) -> None:
 
 
 def test_restricted_and_excluded_losses(archive: Archive) -> None:
-    restricted = scalars(archive, ADDITION, "restricted_loss", variant="sum_directions")
+    current = {"frequencies": "current"}
+    restricted = scalars(archive, ADDITION, "restricted_loss", variant="sum_directions", **current)
     assert restricted[""] == pytest.approx(2.2011e-09, **LOSS)
     assert restricted["test"] == pytest.approx(2.2477e-09, **LOSS)
-    excluded = scalars(archive, ADDITION, "excluded_loss", variant="sum_directions")
+    excluded = scalars(archive, ADDITION, "excluded_loss", variant="sum_directions", **current)
     assert excluded["train"] == pytest.approx(8.38537, **LOSS)
     single = vectors(archive, ADDITION, "excluded_loss_by_frequency")["train"]
     for k, value in {23: 1.17578, 6: 2.9258e-02, 37: 4.3566e-04, 41: 2.6081e-04, 39: 6.5477e-05}.items():
@@ -240,10 +203,10 @@ def test_restricted_and_excluded_losses(archive: Archive) -> None:
 
 
 def test_explained_variance_and_neuron_clusters(archive: Archive, refdata: Path) -> None:
-    fve = scalars(archive, ADDITION, "fve", adjusted=False)  # type: ignore[arg-type]
+    fve = scalars(archive, ADDITION, "fve", adjusted=False, frequencies="current")  # type: ignore[arg-type]
     assert fve["logits"] == pytest.approx(0.97477, abs=2e-4)
     model = loaded(refdata, "wd_10-1_mod_addition_loss_curve")
-    task = ModularAddition(p=113, frac_train=0.3)
+    task = ModularArithmetic(p=113, frac_train=0.3)
     pairs = task.evaluation()
     activations = model.activations(torch.from_numpy(pairs.tokens), torch.from_numpy(pairs.targets), (2,))
     whole = WholeEvaluation(model, task, {}, activations.logits, activations.mlp[:, :, 2:])
@@ -266,7 +229,7 @@ def test_explained_variance_and_neuron_clusters(archive: Archive, refdata: Path)
 
 def test_attention_and_weights(archive: Archive, refdata: Path) -> None:
     model = loaded(refdata, "wd_10-1_mod_addition_loss_curve")
-    pairs = ModularAddition(p=113, frac_train=0.3).evaluation()
+    pairs = ModularArithmetic(p=113, frac_train=0.3).evaluation()
     pattern = model.activations(
         torch.from_numpy(pairs.tokens), torch.from_numpy(pairs.targets), (2,)
     ).attention
@@ -293,72 +256,20 @@ def test_attention_and_weights(archive: Archive, refdata: Path) -> None:
         assert squares[name] == pytest.approx(value, rel=1e-3)
 
 
-# --- induction ---------------------------------------------------------------------------------------------
-
-WINDOWS = RepeatedWindows(n_tokens=128, length=85, n_repeats=3, n_copied=16)
-
-
-def in_window(repeat: int) -> torch.Tensor:
-    """Rows × the positions of copied tokens 2 … 16 of a window."""
-    return torch.from_numpy(WINDOWS.starts[:, repeat, None] + np.arange(1, 16))
-
-
-def window_losses(model: LoadedModel, repeat: int) -> tuple[float, float]:
-    """(loss, accuracy) on tokens 2 … 16 of a repeat, each predicted from the position before it."""
-    tokens = torch.from_numpy(WINDOWS.evaluation().tokens)
-    at = in_window(repeat)
-    logits = model.logits(tokens).gather(1, (at - 1)[:, :, None].expand(-1, -1, 128))
-    targets = tokens.gather(1, at)
-    right = (logits.argmax(-1) == targets).double().mean()
-    return float(negative_log_likelihood(logits, targets).mean()), float(right)
-
-
-def test_the_rows_are_the_deterministic_set() -> None:
-    tokens = WINDOWS.evaluation().tokens
-    assert tokens.shape == (256, 85)
-    assert tokens.sum() == 1371778
-    assert tokens[0, :6].tolist() == [0, 3, 13, 119, 97, 95]
-    assert WINDOWS.starts[0].tolist() == [4, 29, 61]
-
-
-def test_scores_and_loss_of_the_induction_model_are_stored(archive: Archive) -> None:
-    assert scalars(archive, INDUCTION, "loss")[""] == pytest.approx(4.2964, **LOSS)
+def test_a_published_model_is_its_own_reference(archive: Archive) -> None:
+    for measure in ("restricted_loss", "excluded_loss"):
+        params = {"variant": "sum_directions"}
+        current = scalars(archive, ADDITION, measure, frequencies="current", **params)
+        assert scalars(archive, ADDITION, measure, frequencies="final", **params) == current
     rows = archive.rows(
-        """SELECT layer, head, value FROM v_head_score
-           WHERE run = $run AND measure = 'head.previous_token' AND layer = 0 ORDER BY head""",
-        {"run": INDUCTION},
+        """SELECT DISTINCT (params_json->>'$.reference_step')::INT AS step FROM v_scalar
+           WHERE run = $run AND (params_json->>'$.frequencies') = 'final'""",
+        {"run": ADDITION},
     )
-    assert [r["value"] for r in rows] == pytest.approx([0.0514, 0.0572, 0.2895, 0.0524], **SCORE)
-    not_applicable = archive.value(
-        "SELECT count(*) FROM v_cell WHERE run = $run AND state = 'not applicable'", {"run": INDUCTION}
+    assert [r["step"] for r in rows] == [107791]
+    products = archive.rows(
+        """SELECT part, "values" FROM v_vector WHERE run = $run AND measure = 'weight_products'
+           AND part = 'products'""",
+        {"run": ADDITION},
     )
-    of_addition = [e.thing for e in MEASURES.entries().values() if e.thing.reads == "evaluation"]
-    assert not_applicable == len(of_addition)
-
-
-def test_losses_by_repeat_and_head_scores_of_the_induction_model(refdata: Path) -> None:
-    model = loaded(refdata, "induction_head_infinite")
-    for repeat, (loss, accuracy) in enumerate([(5.5890, None), (1.7928, 0.8091), (1.8191, 0.7896)]):
-        found = window_losses(model, repeat)
-        assert found[0] == pytest.approx(loss, **LOSS)
-        assert accuracy is None or found[1] == pytest.approx(accuracy, **SCORE)
-
-    tokens = torch.from_numpy(WINDOWS.evaluation().tokens)
-    pattern = model.activations(tokens, tokens[:, 1:], WINDOWS.read_positions).attention.double()
-    previous = pattern.diagonal(-1, dim1=-2, dim2=-1)  # entry i is query i + 1
-    first_window = previous[..., 1:27].mean((0, 3))
-    assert first_window[0].tolist() == pytest.approx([0.0948, 0.1195, 0.8846, 0.1001], **SCORE)
-    assert first_window[1].tolist() == pytest.approx([0.0953, 0.0935, 0.0941, 0.0940], **SCORE)
-
-
-def test_silencing_a_head_costs_what_it_did_elsewhere(refdata: Path) -> None:
-    model = loaded(refdata, "induction_head_infinite")
-    whole = window_losses(model, 1)[0]
-    expected = [[1.4354, 1.2668, 3.0990, 1.4966], [0.0025, 0.6456, 0.9258, 0.8817]]
-    for layer, heads in enumerate(expected):
-        for head, change in enumerate(heads):
-            name = f"blocks.{layer}.attn.W_V"
-            values = model.weights[name].clone()
-            values[:, head] = 0
-            silenced = replace(model, weights={**model.weights, name: values})
-            assert window_losses(silenced, 1)[0] - whole == pytest.approx(change, abs=2e-3)
+    assert products[0]["values"] == pytest.approx([1180.966], rel=1e-3)

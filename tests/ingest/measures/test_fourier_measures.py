@@ -14,11 +14,12 @@ from archive.schema.base import CellState
 from ingest.fourier import VARIANTS
 from ingest.importers.repeated_windows import RepeatedWindows
 from ingest.measure import MEASURES
-from ingest.measuring import MeasuredValue, measure_checkpoint
+from ingest.measured import MeasuredValue
+from ingest.measuring import measure_checkpoint
 from ingest.models.layout import Layout
 from ingest.models.loaded import LoadedModel
 from ingest.task import TEST, TRAIN
-from ingest.tasks.modular_addition import ModularAddition
+from ingest.tasks.modular_arithmetic import ModularArithmetic
 from tests.ingest.models import random_model
 from tests.references.fourier import (
     frequency_norm_by_sums,
@@ -30,8 +31,13 @@ from tests.references.fourier import (
 )
 
 P = 7
-TASK = ModularAddition(p=P, frac_train=0.4)
-OF_ADDITION = [name for name, entry in MEASURES.entries().items() if entry.thing.reads == "evaluation"]
+TASK = ModularArithmetic(p=P, frac_train=0.4)
+OF_ADDITION = [
+    name
+    for name, entry in MEASURES.entries().items()
+    if name.split(":")[0] in {"restricted_loss", "excluded_loss", "excluded_loss_by_frequency", "fve"}
+    or name.startswith(("fourier_", "key_frequenc"))
+]
 
 
 def matrix(name: str) -> Part:
@@ -61,13 +67,19 @@ def one_frequency() -> LoadedModel:
     return LoadedModel("a", 0, layout, weights)
 
 
-def measured(name: str, model: LoadedModel, task: object = TASK, split: object = 0) -> MeasuredValue:
-    [value] = measure_checkpoint(model, task, split, [MEASURES.get(name)])  # type: ignore[arg-type]
+def measured(
+    name: str,
+    model: LoadedModel,
+    task: object = TASK,
+    split: object = 0,
+    final: LoadedModel | None = None,
+) -> MeasuredValue:
+    [value] = measure_checkpoint(model, task, split, [MEASURES.get(name)], final=final or model)  # type: ignore[arg-type]
     return value
 
 
-def by_part(name: str, model: LoadedModel) -> dict[Part, np.ndarray]:
-    value = measured(name, model)
+def by_part(name: str, model: LoadedModel, final: LoadedModel | None = None) -> dict[Part, np.ndarray]:
+    value = measured(name, model, final=final)
     assert value.state is CellState.DONE, value.trace
     return dict(zip(value.parts, value.columns.get("values", value.columns.get("value")), strict=True))  # type: ignore[arg-type]
 
@@ -199,8 +211,11 @@ def test_other_tasks_and_p_2_are_not_applicable_with_a_reason(name: str) -> None
     layout = Layout(
         n_tokens=3, n_outputs=3, n_positions=3, n_layers=1, d_model=8, n_heads=1, d_head=8, d_mlp=4
     )
-    value = measured(name, random_model(layout), ModularAddition(p=2, frac_train=0.5))
+    value = measured(name, random_model(layout), ModularArithmetic(p=2, frac_train=0.5))
     assert (value.state, value.message) == (CellState.NOT_APPLICABLE, "modulo 2 there is no frequency")
+    value = measured(name, random_adder(), ModularArithmetic(operation="subtract", p=P, frac_train=0.4))
+    assert value.state is CellState.NOT_APPLICABLE
+    assert value.message == "frequencies are those of addition modulo a prime; this operation is subtract"
 
 
 def test_a_split_made_elsewhere_is_the_one_that_counts() -> None:
@@ -211,3 +226,61 @@ def test_a_split_made_elsewhere_is_the_one_that_counts() -> None:
     assert value.columns["n_items"].tolist() == [5, P * P - 5]
     same = measured("excluded_loss", model, split=TASK.splits(0))
     np.testing.assert_array_equal(same.columns["value"], measured("excluded_loss", model).columns["value"])
+
+
+# --- key frequencies of the final checkpoint ---------------------------------------------------------------
+
+
+def with_frequencies(model: LoadedModel, *frequencies: int) -> LoadedModel:
+    """The same model with a map of neurons to logits that holds these frequencies alone."""
+    waves = [f(2 * math.pi * k / P * torch.arange(P)) for k in frequencies for f in (torch.cos, torch.sin)]
+    unembed = torch.zeros(16, P + 1, dtype=torch.float64)
+    unembed[: len(waves), :P] = torch.stack(waves).double()
+    out = torch.zeros(24, 16, dtype=torch.float64)
+    out[: len(waves), : len(waves)] = torch.eye(len(waves))
+    changed = {"blocks.1.mlp.W_out": out, "unembed.W_U": unembed}
+    return LoadedModel(model.run, 9, model.layout, {**model.weights, **changed})
+
+
+@pytest.mark.parametrize("keys", [(1,), (2, 3)])
+def test_final_variants_take_the_frequencies_of_the_final_checkpoint(keys: tuple[int, ...]) -> None:
+    model = random_adder()
+    final = with_frequencies(model, *keys)
+    logits = grid_of(model)
+    part = part_by_directions(logits, list(keys), "sum_directions")
+    for name, other in {
+        "restricted_loss": part + logits.mean((0, 1)),
+        "excluded_loss": logits - part,
+    }.items():
+        value = measured(f"{name}:final", model, final=final)
+        expected = pair_losses_by_loops(other).reshape(-1)
+        assert value.columns["value"][2] == pytest.approx(expected.mean(), rel=1e-9)
+        assert value.quantity.params == {
+            "variant": "sum_directions",
+            "frequencies": "final",
+            "rule": "W_L",
+            "reference_step": 9,
+        }
+        assert value.quantity.measure == MEASURES.get(name).record
+    explained = sum(logit_coefficient_by_sums(logits, k) ** 2 for k in keys)
+    found = by_part("fve:final", model, final)
+    assert found[matrix("logits")] == pytest.approx(explained / ((logits - logits.mean()) ** 2).sum())
+    tokens = torch.tensor([[a, b, P] for a in range(P) for b in range(P)])
+    neurons = model.activations(tokens, tokens[:, :1], (2,)).mlp[:, -1, 2].numpy().reshape(P, P, -1)
+    best = [max(neuron_fraction_by_fit(neurons[:, :, n], k) for k in keys) for n in range(neurons.shape[2])]
+    assert found[matrix("neurons")] == pytest.approx(np.median(best))
+
+
+@pytest.mark.parametrize("name", ["restricted_loss", "excluded_loss", "fve"])
+def test_the_final_checkpoint_compared_with_itself_is_the_current_variant(name: str) -> None:
+    model = random_adder()
+    same, current = measured(f"{name}:final", model), measured(name, model)
+    rows = (
+        slice(0, 1) if name == "fve" else slice(None)
+    )  # neurons choose among all frequencies, or among the keys
+    assert same.columns["value"][rows].tolist() == current.columns["value"][rows].tolist()
+
+
+def test_without_a_final_checkpoint_they_cannot_be_taken() -> None:
+    with pytest.raises(ValueError, match="restricted_loss:final compares with the run's final checkpoint"):
+        measure_checkpoint(random_adder(), TASK, 0, [MEASURES.get("restricted_loss:final")])

@@ -13,7 +13,8 @@ from ingest.plan import Plan
 from ingest.run.conduct import IngestReport, Options, ingest
 from ingest.run.dispatch import Tally
 from ingest.run.unit import CellFailure
-from ingest.study import Study, parse_study
+from ingest.study import Study
+from ingest.study_files import parse_study
 
 Content = dict[str, list[dict[str, object]]]
 

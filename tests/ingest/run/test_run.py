@@ -65,7 +65,7 @@ def test_the_log_describes_the_weights_of_the_same_step(path: Path) -> None:
     )
     assert len(pairs) == 2 * 3
     for pair in pairs:
-        assert pair["logged"] == pytest.approx(pair["measured"], rel=1e-6)
+        assert pair["logged"] == pytest.approx(pair["measured"], rel=1e-12)
 
 
 def test_a_finished_study_has_nothing_to_do(path: Path) -> None:

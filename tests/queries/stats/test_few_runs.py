@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.integrate import quad
+from scipy.stats import norm
 
 from queries.stats import few_runs
 
@@ -77,3 +79,15 @@ def test_one_run_says_nothing_about_spread() -> None:
 def test_an_impossible_count_is_refused() -> None:
     with pytest.raises(ValueError, match="6 of 5"):
         few_runs.share_interval(6, 5)
+
+
+def test_two_pairs_and_three_runs_detect_only_the_enormous() -> None:
+    # one degree of freedom: T = (Z + centre) / |W| with W standard normal, integrated over W
+    critical = 12.7062
+
+    def power(centre: float) -> float:
+        inside = quad(lambda w: 2 * norm.pdf(w) * norm.cdf(centre - critical * w), 0, 6)
+        return float(inside[0])
+
+    assert power(few_runs.detectable_paired_difference(2) * math.sqrt(2)) == pytest.approx(0.8, abs=1e-3)
+    assert power(few_runs.detectable_difference(1, 2) * math.sqrt(2 / 3)) == pytest.approx(0.8, abs=1e-3)

@@ -1,0 +1,1 @@
+"""Families of runs, one file each; `ingest.family` says what a family is."""

@@ -1,0 +1,9 @@
+"""Facts: catalogue/gpt_neo.toml."""
+
+from ingest.family import family
+from ingest.published_family import PublishedFamily
+
+
+@family("gpt_neo", citation="Black et al. 2021, doi 10.5281/zenodo.5297715")
+class GptNeo(PublishedFamily):
+    """EleutherAI's GPT-Neo 125M, final weights only."""

@@ -1,0 +1,9 @@
+"""Facts: catalogue/opt.toml."""
+
+from ingest.family import family
+from ingest.published_family import PublishedFamily
+
+
+@family("opt", citation="Zhang et al. 2022, arXiv 2205.01068")
+class Opt(PublishedFamily):
+    """Meta's OPT-125m, final weights only."""

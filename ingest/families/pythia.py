@@ -1,0 +1,9 @@
+"""Facts: catalogue/pythia.toml."""
+
+from ingest.family import family
+from ingest.published_family import PublishedFamily
+
+
+@family("pythia", citation="Biderman et al. 2023, arXiv 2304.01373")
+class Pythia(PublishedFamily):
+    """EleutherAI's Pythia suite: plain, deduped and v0 models of ten sizes, 154 checkpoints each (v0: 143)."""

@@ -1,0 +1,89 @@
+"""B10: does a head raise the logits of the tokens it attends to? Two scores from weights alone, never merged."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ingest import streams
+from ingest.applicable import NotApplicable
+from ingest.circuit import CircuitWeights
+from ingest.mathematics import copying
+from ingest.measure import measure
+
+SEED, TOKENS, DRAWS = 0, 25, 10
+
+
+@measure(
+    "head.copying_eig",
+    scope="head",
+    unit="1",
+    bounds=(-1.0, 1.0),
+    direction="neither",
+    citation="Elhage et al. 2021, A mathematical framework for transformer circuits (copying heads)",
+    chance=lambda task: 0.0,
+    processing="fold_ln_center",
+)
+def copying_eig(circuit: CircuitWeights) -> Float[Tensor, "layer head"]:
+    """Sum of the eigenvalues of a head's token-to-token matrix W_E W_V W_O W_U over the sum of their sizes.
+
+    1: every direction of tokens that the head moves comes out raised, as in a head that copies; -1: lowered. Random
+    weights score 0 with a standard deviation of about 1.5 / d_head (0.094 at 16, 0.023 at 64), so what counts as
+    copying depends on d_head. Tied embeddings raise it. What MLPs do to a token before the head reads it is left out.
+    """
+    embedding, unembedding = _same_tokens(circuit)
+    layers = circuit.attention
+    values, outputs = (torch.cat([layer[part] for layer in layers]) for part in ("W_V", "W_O"))
+    # all heads at once: the product of the embeddings, which costs the most, is made once
+    return copying.copying_eig(values, outputs, embedding, unembedding).view(len(layers), -1)
+
+
+@measure(
+    "head.copying_logit",
+    scope="head",
+    unit="1",
+    bounds=(-1.0, 1.0),
+    direction="neither",
+    citation="Olsson et al. 2022, In-context learning and induction heads (copying head evaluator)",
+    chance=lambda task: 2 / TOKENS - 1,
+    params={"seed": SEED, "tokens": TOKENS, "draws": DRAWS},
+    processing="fold_ln_center",
+)
+def copying_logit(circuit: CircuitWeights) -> Float[Tensor, "layer head"]:
+    """How much of what attending to a token raises among 25 random tokens falls on that token itself, from -1 to 1.
+
+    Tokens are drawn from the whole vocabulary by a fixed seed, 25 different ones at a time, ten times; `params`
+    say so. The head reads each of them as it is embedded, and of the logits of all 25 what lies above their mean
+    counts as raised; 1: only the token attended to is raised, -1: it never is. Random weights score 2/25 - 1 = -0.92.
+    The division by LayerNorm leaves shares as they are; positions and MLPs before the head are left out.
+    """
+    embedding, unembedding = _same_tokens(circuit)
+    layers = circuit.attention
+    if len(embedding) < TOKENS:
+        raise NotApplicable(f"the vocabulary has {len(embedding)} tokens; it takes {TOKENS} different ones")
+    values, outputs = (torch.cat([layer[part] for layer in layers]) for part in ("W_V", "W_O"))
+    own = torch.arange(TOKENS, device=embedding.device)
+    found = [
+        copying.copying_logit(embedding[drawn], values, outputs, unembedding[:, drawn], own)
+        for drawn in (tokens.to(embedding.device) for tokens in drawn_tokens(len(embedding)))
+    ]
+    return torch.stack(found).mean(0).view(len(layers), -1)
+
+
+def drawn_tokens(n_vocab: int) -> list[Int[Tensor, " token"]]:
+    """The tokens of each draw: the same for all models with a vocabulary of that size."""
+    return [
+        torch.from_numpy(streams.stream(SEED, "copying_logit", draw).permutation(n_vocab)[:TOKENS].copy())
+        for draw in range(DRAWS)
+    ]
+
+
+def _same_tokens(
+    circuit: CircuitWeights,
+) -> tuple[Float[Tensor, "token d_model"], Float[Tensor, "d_model token"]]:
+    """Embedding and unembedding; raises NotApplicable where they are not of the same tokens."""
+    embedding, unembedding = circuit.embedding, circuit.unembedding
+    if len(embedding) != unembedding.shape[1]:
+        raise NotApplicable(
+            f"the model reads {len(embedding)} tokens and writes {unembedding.shape[1]}; copying takes the same tokens"
+        )
+    return embedding, unembedding

@@ -1,0 +1,307 @@
+"""Does one condition get there earlier than another: exact permutation tests on times known to brackets."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal, Unpack
+
+import numpy as np
+import plotly.graph_objects as go
+import pyarrow as pa
+from pydantic import Field
+
+from archive.errors import UsageError
+from archive.store import Archive
+from queries.curves import Curves, Origin, read_curves
+from queries.event_times import TIME_FIELDS, describe_times, finite_or_none
+from queries.quantities import Which
+from queries.registry import query
+from queries.render import interval, number
+from queries.results import Answer, Provenance
+from queries.select import ALL_RUNS, Runs, select_runs
+from queries.stats.intervals import Bracket, Rule, crossing
+from queries.stats.multiple import Correction
+from queries.time_comparisons import (
+    ALPHA,
+    SEED_FIELDS,
+    Seed,
+    Test,
+    compare_groups,
+    octaves,
+    real,
+    with_correction,
+)
+from queries.transition_times import better_direction
+
+GroupBy = Literal["condition", "family", "source", "init", "order", "split"]
+_TEXT = ("run", "group", "seeds", "kind")
+_PAIRS = pa.schema(
+    [
+        ("earlier_group", pa.string()),
+        ("later_group", pa.string()),
+        *((name, pa.int64()) for name in ("n_a", "n_b", "n_censored")),
+        *(
+            (n, pa.float64())
+            for n in ("ratio_octaves", "low", "high", "ratio", "p", "p_adjusted", "smallest_p")
+        ),
+        ("mde_octaves", pa.float64()),
+        ("test", pa.string()),
+        ("verdict", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class CompareTransitionTimes(Answer):
+    """Times at which groups of runs reach a level, against one another.
+
+    table: run, group, seeds, kind, after, reached, octaves (log2 of the middle of the bracket; empty where
+    censored).
+    groups: per group how many got there, median with interval, spread (as in `transition_times`).
+    summary: per pair of groups, the first being the one with the earlier times: n of each (paired: pairs),
+    censored runs, ratio_octaves = how many octaves later the second is (medians; paired: mean of the pairs)
+    with its interval, ratio = 2 to that power, exact p, p adjusted for all pairs (Holm, or q), the smallest p
+    so many runs can give, the smallest detectable difference, verdict.
+    """
+
+    label: str
+    groups: pa.Table
+
+    def overview(self) -> pa.Table:
+        """The pairs with each interval beside its estimate; without a pair, the groups."""
+        rows = self.summary.to_pylist() if self.summary is not None else []
+        if not rows:
+            return self.groups.select(["group", "n_runs", "n_reached", "median", "median_low", "median_high"])
+        return pa.Table.from_pylist(
+            [
+                {
+                    "earlier": f"{r['earlier_group']} ({r['n_a']})",
+                    "later": f"{r['later_group']} ({r['n_b']})",
+                    "later by, octaves": number(r["ratio_octaves"], 3),
+                    f"{self.ci_level:.0%} interval": interval(r["low"], r["high"], 3),
+                    "p": number(r["p"], 2),
+                    "adjusted": number(r["p_adjusted"], 2),
+                    "smallest p": number(r["smallest_p"], 2),
+                    "detectable, octaves": number(r["mde_octaves"], 2),
+                    "verdict": r["verdict"],
+                }
+                for r in rows
+            ]
+        )
+
+    def plot(self, *, x_scale: Literal["log", "linear"] = "log") -> go.Figure:
+        """A bracket per run, by group."""
+        from queries.event_plots import event_brackets
+
+        return event_brackets(self.table, "group", self.label, x_scale=x_scale)
+
+
+@query(title="Does one condition get there earlier than another?")
+def compare_transition_times(
+    archive: Archive,
+    *,
+    runs: Runs = ALL_RUNS,
+    measure: Annotated[str, Field(description="any scalar: accuracy, loss, log.accuracy, ...")] = "accuracy",
+    part: Annotated[
+        str, Field(description="split, tensor or class; auto = test, else the only one")
+    ] = "auto",
+    level: Annotated[float, Field(description="the value that counts as there")] = 0.95,
+    group_by: Annotated[GroupBy, Field(description="what groups differ in")] = "condition",
+    paired_on: Annotated[
+        tuple[Seed, ...],
+        Field(
+            description="seeds that make two runs of different groups a pair, such as init and order; default: no pairs"
+        ),
+    ] = (),
+    test: Annotated[
+        Test, Field(description="exact: permutations of medians (pairs: means); ranks: of ranks throughout")
+    ] = "exact",
+    correction: Annotated[
+        Correction, Field(description="for several pairs of groups: holm (any error) or bh (share of errors)")
+    ] = "holm",
+    rule: Annotated[
+        Rule, Field(description="first: the first point there; stays: there and at every later point")
+    ] = "first",
+    direction: Annotated[
+        Literal["auto", "up", "down"],
+        Field(description="auto: up where higher is better, down where lower is"),
+    ] = "auto",
+    origin: Annotated[
+        Origin, Field(description="auto prefers what was measured at checkpoints to the training log")
+    ] = "auto",
+    confidence: Annotated[float, Field(gt=0, lt=1, description="level of the intervals")] = 0.95,
+    **which: Unpack[Which],
+) -> CompareTransitionTimes:
+    """Ratio of the times at which groups of runs reach a level, in octaves, with an exact permutation test.
+
+    All pairs of groups, corrected for how many there are. Runs that never got there count as later than
+    everything (and runs there at the first point as earlier): then only the order of times is used.
+    Pairs are compared by flipping signs: 5 pairs can never reach p = 0.05, 6 can.
+    """
+    curves = read_curves(archive, select_runs(archive, runs), measure, part, which, origin=origin)
+    way = better_direction(curves.choice.quantity, direction)
+    brackets = {
+        run: crossing(times, values, level, direction=way, rule=rule)
+        for run, times, values in curves.runs("step")
+    }
+    groups = _grouped(curves, brackets, group_by)
+    rows, dropped = compare_groups(curves.selected, brackets, groups, paired_on, test, confidence)
+    rows = with_correction(rows, correction)
+    label = f"{curves.label} {'≥' if way == 'up' else '≤'} {number(level)}" + (
+        " from then on" if rule == "stays" else ""
+    )
+    only = rows[0] if len(rows) == 1 else {}
+    estimate = only.get("ratio_octaves")
+    known = isinstance(estimate, float)
+    provenance = Provenance.of(archive, [curves.choice], curves.left_out)
+    return CompareTransitionTimes(
+        sentence=_sentence(label, groups, rows, confidence),
+        table=_table(curves, brackets, groups),
+        summary=pa.Table.from_pylist(rows, schema=_PAIRS),
+        groups=_group_table(brackets, groups, confidence),
+        label=label,
+        n_runs=sum(len(members) for members in groups.values()),
+        unit="octaves",
+        estimate=real(estimate),
+        ci_low=real(only.get("low")) if known else math.nan,
+        ci_high=real(only.get("high")) if known else math.nan,
+        ci_level=confidence,
+        ci_method=f"shifts that the {only['test']} test keeps" if known else "",
+        null_name="groups that differ in nothing" if only else "",
+        p_value=real(only.get("p")),
+        q_value=real(only.get("p_adjusted")),
+        mde=real(only.get("mde_octaves")),
+        verdict=_verdict(rows),
+        limits=(
+            *provenance.limits,
+            *curves.limits,
+            *_limits(brackets, groups, rows, dropped, bool(paired_on), correction),
+        ),
+        provenance=provenance,
+        sql=curves.sql,
+    )
+
+
+def _grouped(curves: Curves, brackets: Mapping[int, Bracket], by: GroupBy) -> dict[str, list[int]]:
+    """Runs with data by group; seeds that are not known make no group."""
+    groups: dict[str, list[int]] = {}
+    for run, bracket in brackets.items():
+        row = curves.selected.by_id[run]
+        if by == "condition":
+            name = curves.group_of[run]
+        elif by in ("family", "source"):
+            name = str(getattr(row, by))
+        else:
+            seed = getattr(row, SEED_FIELDS[by])
+            name = "" if seed is None else f"{by} {seed}"
+        if bracket.n_points and name:
+            groups.setdefault(name, []).append(run)
+    if not groups:
+        raise UsageError(f"no run has both a value and a known {by}; group_by='condition' needs no seeds.")
+    return groups
+
+
+def _verdict(rows: Sequence[Mapping[str, object]]) -> Literal["yes", "unresolved"] | None:
+    """Yes: the groups differ. Never no: not to find a difference shows none."""
+    verdicts = {r["verdict"] for r in rows}
+    if len(verdicts) > 1:
+        return None
+    return "yes" if verdicts == {"yes"} else "unresolved"
+
+
+def _table(curves: Curves, brackets: Mapping[int, Bracket], groups: Mapping[str, list[int]]) -> pa.Table:
+    by_id = curves.selected.by_id
+    rows = [
+        {
+            "run": by_id[run].run,
+            "group": group,
+            "seeds": by_id[run].seeds,
+            "kind": brackets[run].kind,
+            "after": finite_or_none(brackets[run].low),
+            "reached": finite_or_none(brackets[run].high),
+            "octaves": finite_or_none(octaves(brackets[run])),
+        }
+        for group, members in groups.items()
+        for run in members
+    ]
+    kinds = {
+        **dict.fromkeys(_TEXT, pa.string()),
+        "after": pa.int64(),
+        "reached": pa.int64(),
+        "octaves": pa.float64(),
+    }
+    return pa.table({name: pa.array([r[name] for r in rows]).cast(kind) for name, kind in kinds.items()})
+
+
+def _group_table(brackets: Mapping[int, Bracket], groups: Mapping[str, list[int]], level: float) -> pa.Table:
+    rows = [
+        {"group": g, **describe_times([brackets[r] for r in members], level)} for g, members in groups.items()
+    ]
+    return pa.Table.from_pylist(rows, schema=pa.schema([("group", pa.string()), *TIME_FIELDS]))
+
+
+def _sentence(
+    label: str, groups: Mapping[str, list[int]], rows: Sequence[Mapping[str, object]], level: float
+) -> str:
+    if len(groups) == 1:
+        (group,) = groups
+        return f"{label}: there is only one group, {group}, so nothing to compare it with."
+    if not rows:
+        return f"{label}: {len(groups)} groups, but no two of them have runs that share the seeds asked for."
+    if len(rows) > 1:
+        found = sum(r["verdict"] == "yes" for r in rows)
+        return (
+            f"{label}: {found} of {len(rows)} pairs of groups differ; the others are not shown to be equal."
+        )
+    r = rows[0]
+    if r["ratio_octaves"] is None:
+        by = "later, by how much is unknown because of runs that never got there"
+    else:
+        band = interval(real(r["low"]), real(r["high"]), 3)
+        by = f"{number(r['ratio_octaves'], 3)} octaves later, {level:.0%} interval {band},"
+    return f"{label}: {r['later_group']} is {by} than {r['earlier_group']} ({r['test']} test, p = {number(r['p'], 2)})."
+
+
+def _limits(
+    brackets: Mapping[int, Bracket],
+    groups: Mapping[str, list[int]],
+    rows: Sequence[Mapping[str, object]],
+    dropped: int,
+    paired: bool,
+    correction: Correction,
+) -> list[str]:
+    lines = []
+    kinds = Counter(brackets[run].kind for members in groups.values() for run in members)
+    if kinds["never"]:
+        lines.append(
+            f"{kinds['never']} run(s) never got there by their last point: they count as later than everything, so the "
+            "comparisons they are in are ones of ranks, and differences that hang on them have an open end."
+        )
+    if kinds["before"]:
+        lines.append(
+            f"{kinds['before']} run(s) were there at their first point: they count as earlier than everything."
+        )
+    spacing = [b.octaves for run, b in brackets.items() if math.isfinite(b.octaves)]
+    if spacing:
+        lines.append(
+            f"Times are the middles of brackets, the median one {number(float(np.median(spacing)), 2)} octaves wide: a "
+            "difference below half of that is not one of the runs."
+        )
+    if dropped:
+        lines.append(f"{dropped} run(s) have no partner with the same seeds and are in no pair.")
+    weak = [r for r in rows if real(r["smallest_p"]) >= ALPHA]
+    if weak:
+        what = "pairs" if paired else "runs"
+        lines.append(
+            f"So few {what} cannot show any difference: the smallest possible p is {number(weak[0]['smallest_p'], 2)} for "
+            f"{weak[0]['n_a']} {'pairs' if paired else 'against ' + str(weak[0]['n_b'])}."
+        )
+    if len(rows) > 1:
+        how = "Holm's adjustment" if correction == "holm" else "Benjamini-Hochberg q values"
+        lines.append(f"{len(rows)} pairs of groups are compared: verdicts use {how}.")
+    lines.append(
+        "A test that finds nothing shows no equality; what these runs would have shown is the detectable difference "
+        "(80 % power, for normal log times)."
+    )
+    return lines

@@ -1,0 +1,78 @@
+"""What can be said of the time of one event over runs: how many got there, the median, the spread."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from queries.stats.few_runs import detectable_difference, share_interval
+from queries.stats.intervals import Bracket
+from queries.stats.lognormal import fit_lognormal
+from queries.stats.turnbull import arrival, median_interval
+
+LOGNORMAL = "log-normal times known to brackets"
+SIGN_TEST = "sign test on brackets"
+
+TIME_FIELDS = [
+    pa.field(name, kind)
+    for name, kind in (
+        ("n_runs", pa.int64()),
+        ("n_reached", pa.int64()),
+        ("n_never", pa.int64()),
+        ("n_before", pa.int64()),
+        ("share_low", pa.float64()),
+        ("share_high", pa.float64()),
+        ("median", pa.float64()),
+        ("median_low", pa.float64()),
+        ("median_high", pa.float64()),
+        ("median_method", pa.string()),
+        ("sd_octaves", pa.float64()),
+        ("sd_low", pa.float64()),
+        ("sd_high", pa.float64()),
+        ("mde_octaves", pa.float64()),
+        ("verdict", pa.string()),
+    )
+]
+
+
+def describe_times(known: Sequence[Bracket], level: float) -> dict[str, object]:
+    """The columns of TIME_FIELDS for the runs of one group, without those that have no data.
+
+    median: by a log-normal fit to the brackets where every run got there, else free of assumptions.
+    """
+    n, never = len(known), sum(b.kind == "never" for b in known)
+    low, high = np.array([b.low for b in known]), np.array([b.high for b in known])
+    share = share_interval(n - never, n, level)
+    # a time at or before a first point of 0 has no logarithm: no fit can use it
+    fit = fit_lognormal(low, high, level) if n and (high > 0).all() else None
+    if fit and not never:
+        method, median = LOGNORMAL, fit.median
+    else:
+        # runs that were never seen to arrive may be late or may never do so: no model decides that here
+        method, sign = SIGN_TEST, median_interval(low, high, level)
+        reached = arrival(low, high).quantile(0.5)[1] if n else math.inf
+        median = (reached if math.isfinite(reached) else math.nan, *sign)
+    bounded = math.isfinite(median[0]) and math.isfinite(median[2])
+    return {
+        "n_runs": n,
+        "n_reached": n - never,
+        "n_never": never,
+        "n_before": sum(b.kind == "before" for b in known),
+        "share_low": share[0],
+        "share_high": share[1],
+        "median": finite_or_none(median[0]),
+        "median_low": median[1],
+        "median_high": median[2],
+        "median_method": method,
+        "sd_octaves": fit.sigma if fit else None,
+        "sd_low": fit.sigma_low if fit else None,
+        "sd_high": fit.sigma_high if fit else None,
+        "mde_octaves": detectable_difference(n, n) * fit.sigma if fit and fit.sigma > 0 else None,
+        "verdict": None if bounded else "unresolved",
+    }
+
+
+def finite_or_none(value: float) -> float | None:
+    """The value, or None where a table should show nothing."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,281 @@
+"""A study that loads checkpoints: what it wants, what it stores, and what it does when something is wrong."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from archive.errors import UnknownName, UsageError
+from archive.layout import Layout
+from archive.store import Archive
+from archive.upkeep.recomputing import recompute
+from archive.upkeep.verify import verify
+from ingest.evalsets.refusals import TokenizerRefused
+from ingest.evalsets.stored import stored_eval_set
+from ingest.load_study import LoadStudy
+from ingest.mathematics.prompt_scores import prompt_scores
+from ingest.recompute import now, recompute_cells
+from ingest.run.conduct import IngestReport, Options, ingest
+from ingest.study_files import parse_study
+from tests.ingest.run.running import Quiet
+from tests.ingest.run.series import CODE, N_CELLS, STEPS, TOML, build_series
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("published")
+    build_series(folder / "series")
+    (folder / "series" / "code.txt").write_text(CODE)
+    return folder
+
+
+@pytest.fixture
+def home(series: Path, tmp_path: Path) -> Path:
+    """A folder of the test's own with the series and room for a study beside it."""
+    shutil.copytree(series / "series", tmp_path / "series")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def measured_once(series: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("measured")
+    shutil.copytree(series / "series", home / "series")
+    assert go(home).state == "done"
+    return home
+
+
+@pytest.fixture
+def measured(measured_once: Path, tmp_path: Path) -> Path:
+    """A folder of the test's own, with the study carried out."""
+    return Path(shutil.copytree(measured_once, tmp_path / "home"))
+
+
+def study_in(home: Path, text: str = TOML) -> LoadStudy:
+    study = parse_study(text, home / "study.toml")
+    assert isinstance(study, LoadStudy)
+    return study
+
+
+def go(home: Path, text: str = TOML, **options: Any) -> IngestReport:
+    return ingest(study_in(home, text), home / "x.duckdb", Options(**options), Quiet())
+
+
+def archive_in(home: Path) -> Archive:
+    return Archive(home / "x.duckdb")
+
+
+def counts(home: Path) -> dict[tuple[str, int], int]:
+    """Done cells by measure and step."""
+    rows = archive_in(home).rows(
+        "SELECT measure, step, count(*) AS n FROM v_cell WHERE state = 'done' GROUP BY ALL"
+    )
+    return {(row["measure"], row["step"]): row["n"] for row in rows}
+
+
+def test_every_cell_is_filled_once_and_then_there_is_nothing_to_do(home: Path) -> None:
+    first = go(home)
+    assert (first.state, first.n_filled, first.failures) == ("done", N_CELLS, ())
+    found = counts(home)
+    assert found["loss", 0] == 2
+    assert found["head.prefix_matching", 4] == 1
+    assert {step for measure, step in found if measure == "neuron.top"} == {8}
+    assert {step for measure, step in found if measure == "token_loss"} == {0, 8}
+    assert go(home).state == "nothing to do"
+    [run] = archive_in(home).rows("SELECT run, family, init_seed FROM v_run WHERE run <> ''")
+    assert run == {"run": "tiny", "family": "hugging_face", "init_seed": 3}
+    hashes = archive_in(home).rows("SELECT step, weights_hash FROM v_checkpoint ORDER BY step")
+    assert [row["step"] for row in hashes] == list(STEPS)
+    assert len({row["weights_hash"] for row in hashes}) == len(STEPS)
+
+
+def test_another_measure_later_computes_only_that_one(measured: Path) -> None:
+    more = TOML.replace('"weight_norm"]', '"weight_norm", "head.first_token"]')
+    report = go(measured, more)
+    assert (report.state, report.n_filled) == ("done", 2 * len(STEPS))
+    assert report.n_present == N_CELLS + 2 * len(STEPS)
+
+
+def test_filling_a_measure_that_the_study_does_not_name(measured: Path) -> None:
+    report = go(measured, fill=("head.duplicate_token",))
+    assert (report.state, report.n_filled) == ("done", len(STEPS))
+
+
+def test_numbers_do_not_depend_on_where_a_call_ends(home: Path) -> None:
+    whole = home / "whole.duckdb"
+    ingest(study_in(home), whole, Options(), Quiet())
+    go(home, deadline=0.0)  # one checkpoint at most, then stop
+    for _ in range(12):
+        if go(home, deadline=0.0).state in ("done", "nothing to do"):
+            break
+    assert go(home).state in ("done", "nothing to do")
+    query = """SELECT measure, step, eval_set, layer, head, value FROM v_head_score ORDER BY ALL"""
+    assert archive_in(home).rows(query) == Archive(whole).rows(query)
+
+
+def test_the_loss_is_that_of_the_model(measured: Path) -> None:
+    from transformers import GPTNeoXForCausalLM
+
+    archive = archive_in(measured)
+    [encoding] = archive.rows("SELECT hash FROM encoding WHERE name LIKE 'repeated%'")
+    tokens = stored_eval_set(archive, encoding["hash"]).sequences
+    model = GPTNeoXForCausalLM.from_pretrained(measured / "series" / "step8")
+    batch = torch.from_numpy(tokens.ids.astype(np.int64)).reshape(len(tokens), -1)
+    with torch.no_grad():
+        expected = model(batch, labels=batch).loss.item()
+    [row] = archive.rows(
+        """SELECT value FROM v_scalar WHERE measure = 'loss' AND step = 8 AND eval_set LIKE 'repeated%'
+           AND part = ''"""
+    )
+    assert row["value"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_damaged_checkpoint_is_named_and_the_rest_goes_on(home: Path) -> None:
+    weights = home / "series" / "step2" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    report = go(home)
+    assert report.exit_code == 1
+    [failure] = report.failures
+    assert (failure.run, failure.step, failure.permanent) == ("tiny", 2, True)
+    assert "step2" in failure.message
+    n_lost = len([key for key in counts(home) if key[1] == 2])
+    assert n_lost == 0
+    assert report.n_given_up == 7
+    assert report.n_present == N_CELLS - 7
+    again = go(home)
+    assert again.state == "nothing to do"  # failed for good: not tried every night
+
+
+def test_a_checkpoint_that_is_gone_is_absent_and_marked(home: Path) -> None:
+    text = TOML.replace(
+        'folder = "series"', 'repository = "org/tiny", revisions = ["step0", "step1", "step3"]'
+    )
+    text = text.replace('tokenizer = "bytes"', 'tokenizer = "bytes"\nsource = "path:hub"').replace(
+        "[0, 8]", "[0]"
+    )
+    shutil.copytree(home / "series", home / "hub" / "org" / "tiny")
+    report = go(home, text)
+    [failure] = report.failures
+    assert "step3" in failure.message
+    assert "org/tiny" in failure.message
+    states = archive_in(home).rows("SELECT DISTINCT step, state FROM v_cell ORDER BY step")
+    assert {(row["step"], row["state"]) for row in states} == {
+        (0, "done"),
+        (1, "done"),
+        (3, "absent upstream"),
+    }
+    [mark] = archive_in(home).rows("SELECT integrity FROM v_checkpoint WHERE step = 3")
+    assert mark["integrity"] == "absent"
+
+
+def test_prompts_are_scored_item_by_item(home: Path) -> None:
+    asked = [("The sky is", " blue", " green"), ("One, two,", " three", " seven"), ("a", "b", "c")]
+    lines = [f'{{"prompt": "{p}", "correct": "{c[:1]}", "distractor": "{d[-1:]}"}}' for p, c, d in asked]
+    (home / "asked.jsonl").write_text("\n".join(lines))
+    text = TOML.split("[[eval_sets]]")[0] + (
+        '[[eval_sets]]\nkind = "prompts"\nfile = "asked.jsonl"\n[measures]\nnames = ["logit_difference"]\n'
+        'schedule = { logit_difference = "final" }\n[executor]\nkind = "inline"\n'
+    )
+    assert go(home, text).n_filled == 1
+    from transformers import GPTNeoXForCausalLM
+
+    model = GPTNeoXForCausalLM.from_pretrained(home / "series" / "step8")
+    rows = archive_in(home).rows("SELECT value FROM fact_item ORDER BY item")
+    for (prompt, correct, distractor), row in zip(asked, rows, strict=True):
+        with torch.no_grad():
+            logits = model(torch.tensor([list(prompt.encode())])).logits[0, -1:]
+        right, wrong = torch.tensor([correct.encode()[0]]), torch.tensor([distractor.encode()[-1]])
+        expected = prompt_scores(logits, right, wrong).logit_difference[0]
+        assert row["value"] == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_a_changed_text_is_another_eval_set(home: Path) -> None:
+    (home / "t.txt").write_text("abc def " * 20)
+    text = TOML.split("[[eval_sets]]")[0] + (
+        '[[eval_sets]]\nkind = "text"\nfiles = ["t.txt"]\ncontext = 16\n[measures]\nnames = ["loss"]\n'
+        '[executor]\nkind = "inline"\n'
+    )
+    assert go(home, text).n_filled == len(STEPS)
+    assert go(home, text).state == "nothing to do"
+    (home / "t.txt").write_text("something else entirely " * 20)
+    assert go(home, text).n_filled == len(STEPS)
+
+
+def test_what_it_leaves_passes_verify(measured: Path) -> None:
+    assert verify(Layout.of(measured / "x.duckdb")).ok
+
+
+def with_load(line: str) -> str:
+    return TOML.replace('tokenizer = "bytes"', line)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "words"),
+    [
+        (TOML.replace('"hugging_face"', '"pithia"'), UnknownName, "pythia"),
+        (TOML.replace("[load]", '[load]\nruns = ["tinny"]'), UnknownName, "tiny"),
+        (TOML.replace("[load]", "[load]\ncheckpoints = [0, 3]"), UsageError, "asks for step 3"),
+        (with_load(""), UsageError, "load.tokenizer"),
+        (with_load('tokenizer = "path:nowhere"'), TokenizerRefused, "nowhere"),
+        (TOML.replace('"weight_norm"]', '"fourier_gini"]'), UsageError, "fourier_gini"),
+        (TOML.replace('"weight_norm"]', '"logit_difference"]'), UsageError, "prompts"),
+        (TOML.replace('kind = "text"', 'kind = "txt"'), UsageError, "text"),
+        (TOML.replace('name = "code"', 'name = "repeated_tokens"'), UsageError, "two eval sets"),
+        (TOML + "\n[train]\n", UsageError, r"\[train\] and \[load\]"),
+    ],
+)
+def test_a_wrong_study_is_refused_with_what_to_write(
+    home: Path, text: str, error: type[Exception], words: str
+) -> None:
+    with pytest.raises((error, UsageError), match=words):
+        go(home, text)
+    assert not (home / "x.duckdb").exists() or not counts(home)
+
+
+def test_sequences_beyond_the_context_are_refused_by_name(home: Path) -> None:
+    report = go(home, TOML.replace("context = 24", "context = 65"))
+    assert report.n_filled == 0
+    assert {failure.error_class for failure in report.failures} == {"EvalSetRefused"}
+    assert "tiny takes 64" in report.failures[0].message
+
+
+def test_less_memory_means_smaller_batches_and_a_note(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ingest.models.hugging_face import HuggingFaceModel
+
+    trunk = HuggingFaceModel.trunk
+
+    def narrow(self: HuggingFaceModel, tokens: torch.Tensor, **sinks: Any) -> torch.Tensor:
+        if len(tokens) > 1:
+            raise MemoryError("not for a batch of two")
+        return trunk(self, tokens, **sinks)
+
+    monkeypatch.setattr(HuggingFaceModel, "trunk", narrow)
+    assert go(home).state == "done"
+    [log] = (home / "x.d" / "logs").glob("*.log")
+    assert "memory does not hold a batch of 3 sequences" in log.read_text()
+
+
+def test_weights_that_were_replaced_are_not_mixed_with_the_old_ones(measured: Path) -> None:
+    shutil.rmtree(measured / "series" / "step2")
+    shutil.copytree(measured / "series" / "step4", measured / "series" / "step2")
+    report = go(measured, TOML.replace('"weight_norm"]', '"weight_norm", "head.first_token"]'))
+    [failure] = report.failures
+    assert (failure.step, failure.error_class, failure.permanent) == (2, "WeightsChanged", True)
+    assert report.n_filled == 2 * (len(STEPS) - 1)
+
+
+def test_results_are_measured_again_from_where_the_checkpoints_came(home: Path) -> None:
+    go(home)  # not a copy: the archive knows where the checkpoints are
+    database = home / "x.duckdb"
+    again = recompute(database, 1.0, 0, "all", recompute_cells, now)
+    assert (again.ok, len(again.drift), again.left_out) == (True, N_CELLS, ())
+    shutil.rmtree(home / "series" / "step2")
+    shutil.copytree(home / "series" / "step4", home / "series" / "step2")
+    again = recompute(database, 1.0, 0, "all", recompute_cells, now)
+    assert {drift.cell.step for drift in again.beyond} == {2}
+    shutil.rmtree(home / "series" / "step2")
+    again = recompute(database, 1.0, 0, "all", recompute_cells, now)
+    assert again.ok
+    assert {out.cell.step for out in again.left_out} == {2}

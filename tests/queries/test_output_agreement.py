@@ -1,0 +1,159 @@
+"""output_agreement: closed forms, planted distances, pairs of runs, what only losses say, refusals."""
+
+import math
+
+import numpy as np
+import pytest
+
+from archive.errors import NotComparable, UsageError
+from archive.records import Quantity
+from queries.output_agreement import output_agreement
+from tests.queries.language import OTHER_TEXT, TEXT, TOKEN_LOSS, TOKEN_TOP, losses, outputs, plant_texts
+from tests.queries.simulated import Simulation
+
+N, LENGTH, WORDS = 8, 10, 12
+LOSS_ELSEWHERE = Quantity(measure=TOKEN_LOSS.measure, encoding=OTHER_TEXT)
+TOP_ELSEWHERE = Quantity(measure=TOKEN_TOP.measure, encoding=OTHER_TEXT, params={"k": 3})
+
+
+def model(rng: np.random.Generator, base: np.ndarray, noise: float) -> np.ndarray:
+    logits = base + noise * rng.normal(size=base.shape)
+    exponentials = np.exp(logits - logits.max(2, keepdims=True))
+    found: np.ndarray = exponentials / exponentials.sum(2, keepdims=True)
+    return found
+
+
+def test_equal_and_disjoint_models_have_their_closed_forms(simulation: Simulation) -> None:
+    plant_texts(simulation)
+    p = np.zeros((N, LENGTH, WORDS))
+    first = np.arange(N * LENGTH).reshape(N, LENGTH) % 4
+    np.put_along_axis(p, first[..., None], 0.75, 2)
+    np.put_along_axis(p, first[..., None] + 1, 0.25, 2)
+    loss = np.random.default_rng(0).random((N, LENGTH))
+    for run, seen, values in (("a", p, loss), ("b", p, loss), ("c", np.roll(p, 6, axis=2), 9 - loss)):
+        simulation.run(run)
+        outputs(simulation, run, 5, seen)
+        losses(simulation, run, 5, values)
+    archive = simulation.commit()
+    same = output_agreement(archive, runs=["a", "b"])
+    other = output_agreement(archive, runs=["a", "c"])
+    (s,), (o,) = same.table.to_pylist(), other.table.to_pylist()
+
+    assert (s["js_low"], s["js_high"]) == (pytest.approx(0, abs=1e-7), pytest.approx(0, abs=1e-7))
+    assert (s["top1"], s["spearman"], s["loss_difference"]) == (1.0, 1.0, 0.0)
+    assert s["kl_ab"] == pytest.approx(0, abs=1e-6)
+    assert s["top1_chance"] == pytest.approx(0.25)
+    assert (s["n_tokens"], s["n_documents"]) == (80, 4)
+    assert o["js_low"] == pytest.approx(math.log(2), abs=1e-6)
+    assert o["js_high"] == pytest.approx(math.log(2), abs=1e-6)
+    assert (o["top1"], o["spearman"]) == (0.0, pytest.approx(-1.0))
+    assert other.estimate == pytest.approx(math.log(2), abs=1e-6)
+    assert same.verdict is None
+    assert same.null_mean > 0.1
+    assert "the most likely token is the same at 100%" in same.sentence
+    assert any("says nothing of other seeds" in line for line in same.limits)
+
+
+def test_bounds_hold_the_divergence_of_the_full_distributions(simulation: Simulation) -> None:
+    plant_texts(simulation)
+    rng = np.random.default_rng(1)
+    base = 2 * rng.normal(size=(N, LENGTH, WORDS))
+    models = [model(rng, base, 0.5) for _ in range(4)]
+    for run, probabilities in zip(simulation.seeds(4), models, strict=True):
+        outputs(simulation, run, 5, probabilities, k=6)
+        losses(simulation, run, 5, -np.log(probabilities[..., 0]))
+    answer = output_agreement(simulation.commit())
+    rows = {(r["run_a"], r["run_b"]): r for r in answer.table.to_pylist()}
+    p, q = models[0], models[1]
+    js = ((p * np.log(2 * p / (p + q)) + q * np.log(2 * q / (p + q))).sum(2) / 2).mean()
+    pair = rows["s0", "s1"]
+
+    assert len(rows) == 6
+    assert pair["js_low"] <= js <= pair["js_high"]
+    assert pair["js_ci_low"] < pair["js_low"]
+    assert pair["js_high"] < pair["js_ci_high"]
+    assert pair["kl_ab"] <= (p * np.log(p / q)).sum(2).mean()
+    assert pair["kl_ab_trimmed"] <= pair["kl_ab"]
+    assert pair["js_null"] > 2 * js
+    assert pair["top1"] > 2 * pair["top1_chance"]
+    summary = {r["statistic"]: r for r in answer.summary.to_pylist()}  # type: ignore[union-attr]
+    assert summary["js"]["mean"] == pytest.approx(np.mean([r["js"] for r in rows.values()]))
+    assert (summary["js"]["n_runs"], summary["js"]["n_pairs"]) == (4, 6)
+    assert summary["js"]["low"] < answer.estimate < summary["js"]["high"]
+    assert answer.ci_method.startswith("jackknife over runs")
+    assert any("not 6 independent observations" in line for line in answer.limits)
+
+
+def test_models_that_share_nothing_agree_no_more_than_at_shuffled_places(simulation: Simulation) -> None:
+    plant_texts(simulation)
+    rng = np.random.default_rng(2)
+    for run in simulation.seeds(2):
+        p = model(rng, np.zeros((N, LENGTH, WORDS)), 2.0)
+        outputs(simulation, run, 5, p, k=WORDS)
+        losses(simulation, run, 5, rng.random((N, LENGTH)))
+    (row,) = output_agreement(simulation.commit()).table.to_pylist()
+
+    assert row["js"] == pytest.approx(row["js_null"], rel=0.15)
+    assert row["top1_low"] <= row["top1_chance"] <= row["top1_high"]
+    assert row["spearman_low"] <= 0 <= row["spearman_high"]
+
+
+def test_losses_alone_still_give_a_rank_correlation(simulation: Simulation) -> None:
+    plant_texts(simulation)
+    values = np.random.default_rng(3).random((N, LENGTH))
+    values[:, -1] = np.nan
+    for k, run in enumerate(simulation.seeds(2)):
+        losses(simulation, run, 5, values * (k + 1))
+    archive = simulation.commit()
+    answer = output_agreement(archive)
+    (row,) = answer.table.to_pylist()
+
+    assert answer.estimate == 1.0
+    assert row["n_tokens"] == 72
+    assert row["js"] is None
+    assert answer.unit == ""
+    assert any("without divergences" in line for line in answer.limits)
+    assert answer.plot().data
+    with pytest.raises(UsageError, match="agreement takes 2 to 16"):
+        output_agreement(archive, runs="s0")
+
+
+def test_places_that_only_one_run_has_are_left_out(simulation: Simulation) -> None:
+    rng = np.random.default_rng(4)
+    p = model(rng, np.zeros((N, LENGTH, WORDS)), 2.0)
+    owner = simulation.builder.encoding(TEXT)
+    simulation.builder.add(
+        "content_sequence", owner, sequence=np.arange(3), document=-1, start=0, token_ids=[[1] * LENGTH] * 3
+    )
+    for run, n in zip(simulation.seeds(2), (8, 5), strict=True):
+        outputs(simulation, run, 5, p[:n])
+    (row,) = output_agreement(simulation.commit()).table.to_pylist()
+
+    assert (row["n_tokens"], row["top1"]) == (50, 1.0)
+    # without texts every sequence counts as a document of its own, also where its document is stored as none (-1)
+    assert row["n_documents"] == 5
+    assert row["spearman"] is None
+
+
+def test_other_tokenizers_and_eval_sets_are_refused(simulation: Simulation) -> None:
+    values = np.random.default_rng(5).random((N, LENGTH))
+    p = model(np.random.default_rng(5), np.zeros((N, LENGTH, WORDS)), 2.0)
+    for run, top, loss in (("a", TOKEN_TOP, TOKEN_LOSS), ("b", TOP_ELSEWHERE, LOSS_ELSEWHERE)):
+        simulation.run(run)
+        outputs(simulation, run, 5, p, quantity=top)
+        losses(simulation, run, 5, values, quantity=loss)
+
+    with pytest.raises(NotComparable, match="differs in encoding; such numbers are not comparable"):
+        output_agreement(simulation.commit())
+
+
+def test_losses_are_taken_on_the_eval_set_of_the_lists(simulation: Simulation) -> None:
+    values = np.random.default_rng(6).random((N, LENGTH))
+    p = model(np.random.default_rng(6), np.zeros((N, LENGTH, WORDS)), 2.0)
+    for run in simulation.seeds(2):
+        outputs(simulation, run, 5, p)
+        losses(simulation, run, 5, values)
+        losses(simulation, run, 5, values[::-1] if run == "s0" else values, quantity=LOSS_ELSEWHERE)
+    (row,) = output_agreement(simulation.commit()).table.to_pylist()
+
+    assert row["spearman"] == 1.0

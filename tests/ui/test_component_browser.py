@@ -1,0 +1,163 @@
+"""What only a browser can tell of Heads and Neuron: addresses, clicks, themes, widths, and silence in the console."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from tests.ui.browser import Watched, chromium_is_there, explorer, launch
+from tests.ui.component_archive import STEPS
+from tests.ui.screenshots import COMPONENT_SHOTS, take
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(not chromium_is_there(), reason="needs Debian's chromium: apt-get install chromium"),
+]
+
+Made = Callable[[str], Path]
+Look = Callable[..., Watched]
+Address = Callable[[str], str]
+PAGES = ("heads", "neuron")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        running = launch(playwright)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def address(made: Made) -> Iterator[Address]:
+    """The address of an explorer on an invented archive, started when it is first asked for."""
+    with ExitStack() as running:
+
+        @cache
+        def of(name: str) -> str:
+            return running.enter_context(explorer(made(name)))
+
+        yield of
+
+
+@pytest.fixture
+def look(browser: Browser) -> Iterator[Look]:
+    """Open an address in a window of its own: look(url, width=1000, dark=False)."""
+    contexts = []
+
+    def show(url: str, width: int = 1000, dark: bool = False) -> Watched:
+        context = browser.new_context(
+            viewport={"width": width, "height": 1000}, color_scheme="dark" if dark else "light"
+        )
+        contexts.append(context)
+        watched = Watched.open(context)
+        watched.page.goto(url)
+        watched.settle()
+        return watched
+
+    yield show
+    for context in contexts:
+        context.close()
+
+
+def assert_sound(window: Watched) -> None:
+    """No complaint, nothing from elsewhere, nothing wider than the window, every figure told in words."""
+    assert window.real_complaints == window.strangers == []
+    assert window.page.get_by_test_id("stException").count() == 0
+    assert window.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    figures = window.page.get_by_test_id("stPlotlyChart")
+    assert figures.count() > 0
+    assert all(figure.get_attribute("aria-label") for figure in figures.all())
+
+
+def words_of(window: Watched) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(window.page.url).query)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_pages_are_silent_local_and_fit_the_window(look: Look, address: Address, path: str) -> None:
+    assert_sound(look(f"{address('components')}/{path}", width=1400))
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_hostile_names_break_nothing(look: Look, address: Address, path: str) -> None:
+    window = look(f"{address('components hostile')}/{path}")
+    window.page.locator(".js-plotly-plot .nsewdrag").first.hover()
+    assert window.page.locator("img[src='x']").count() == 0
+    assert_sound(window)
+
+
+def test_a_click_on_a_cell_and_the_slider_travel_in_the_address(look: Look, address: Address) -> None:
+    first = look(f"{address('components')}/heads?x_scale=linear")
+    page = first.page
+    drag = page.locator(".st-key-grid .nsewdrag").first
+    box = drag.bounding_box()
+    assert box is not None
+    # layer 0, head 1 of 2 × 4
+    drag.click(position={"x": box["width"] * 3 / 8, "y": box["height"] / 4})
+    page.wait_for_url("**head=L0H1**")
+    expect(page.get_by_text("Composition partners of L0H1")).to_be_visible()
+    page.get_by_role("slider").press("ArrowLeft")
+    page.wait_for_url(f"**step={STEPS[-2]}**")
+    first.settle()
+    assert words_of(first) == {"x_scale": ["linear"], "head": ["L0H1"], "step": [str(STEPS[-2])]}
+    again = look(page.url, dark=True)
+    for window in (first, again):
+        expect(window.page.get_by_text("Composition partners of L0H1")).to_be_visible()
+        expect(window.page.get_by_text(f"At step {STEPS[-2]:,} of lm-seed0")).to_be_visible()
+        assert_sound(window)
+
+
+def test_a_row_of_the_finder_chooses_head_and_run(look: Look, address: Address) -> None:
+    window = look(f"{address('components')}/heads?show=all+runs")
+    table = window.page.locator(".st-key-finder .dvn-scroller").first
+    table.scroll_into_view_if_needed()
+    # the box of the second row, which is the best head of the second run
+    table.click(position={"x": 20, "y": 35 + 35 + 17})
+    window.page.wait_for_url("**focus=lm-seed1**")
+    window.settle()
+    assert words_of(window)["head"] == ["L1H3"]
+    expect(window.page.get_by_text("Composition partners of L1H3")).to_be_visible()
+    assert_sound(window)
+
+
+def test_next_and_the_slider_of_a_neuron_travel_in_the_address(look: Look, address: Address) -> None:
+    first = look(f"{address('components')}/neuron?unit=5")
+    page = first.page
+    page.get_by_role("button", name="Next").click()
+    page.wait_for_url("**layer=1**")
+    page.get_by_role("slider").press("ArrowLeft")
+    page.wait_for_url(f"**step={STEPS[-2]}**")
+    expect(page.get_by_text(f"L1N0 at step {STEPS[-2]:,}").first).to_be_visible()
+    first.settle()
+    again = look(page.url, dark=True)
+    texts = [w.page.locator(".examples li").all_inner_texts() for w in (first, again)]
+    assert texts[0] == texts[1]
+    for window in (first, again):
+        expect(window.page.get_by_text(f"L1N0 at step {STEPS[-2]:,}").first).to_be_visible()
+        assert_sound(window)
+    page.get_by_role("button", name="Previous").click()
+    expect(page.get_by_text(f"L0N5 at step {STEPS[-2]:,}").first).to_be_visible()
+
+
+def test_marked_tokens_tell_their_value_and_can_be_read(look: Look, address: Address) -> None:
+    for dark in (False, True):
+        page = look(f"{address('components')}/neuron", dark=dark).page
+        marks = page.locator(".examples mark")
+        assert marks.count() == 8
+        assert (marks.first.get_attribute("title") or "").startswith("activation ")
+        inks = marks.first.evaluate(
+            "e => [getComputedStyle(e).color, getComputedStyle(document.querySelector('.stMain h1')).color]"
+        )
+        assert inks[0] == inks[1]
+
+
+def test_the_pictures_of_the_documentation_can_be_taken(browser: Browser, made: Made, tmp_path: Path) -> None:
+    taken = take(browser, made("components"), tmp_path, COMPONENT_SHOTS)
+    assert {p.name for p in taken} == {f"explorer-{n}-{t}.png" for n in PAGES for t in ("light", "dark")}
+    assert all(10_000 < p.stat().st_size < 250_000 for p in taken)

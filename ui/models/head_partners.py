@@ -1,0 +1,106 @@
+"""What else is known of one head: its partners by composition, where it looks, and its other scores."""
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import pyarrow as pa
+
+from queries.head import Head
+from ui.models.axes import GRID, LINE, NO_GRID
+from ui.models.palette import HUES
+from ui.models.text import escape_plotly, plural
+
+HEIGHT = 260
+MOST_BARS = 64
+
+
+def partners_table(found: Head, run: str) -> pa.Table:
+    """Partners of one run, the largest z first: partner, way (what it does by which of Q, K and V), z, score, baseline."""
+    rows = [r for r in found.partners.to_pylist() if r["run"] == run]
+    rows.sort(key=lambda r: -r["z"])
+    columns = ("partner", "way", "z", "score", "baseline")
+    told = [{**r, "way": f"{r['direction']}, {r['mode'].upper()}"} for r in rows]
+    return pa.Table.from_pylist(
+        [{c: r[c] for c in columns} for r in told],
+        schema=pa.schema([(c, pa.string() if c in ("partner", "way") else pa.float64()) for c in columns]),
+    )
+
+
+def partners_step(found: Head, run: str) -> int | None:
+    """The checkpoint that the partners are from; None where there are none."""
+    return next((r["step"] for r in found.partners.to_pylist() if r["run"] == run), None)
+
+
+def scores_table(found: Head, run: str) -> pa.Table:
+    """Every score of the head in one run: score, eval_set, first, last, chance, last_z, largest, largest_at."""
+    summary = found.summary
+    assert summary is not None, "an answer about a head always has a summary"
+    columns = ["score", "eval_set", "first", "last", "chance", "last_z", "largest", "largest_at"]
+    mine = [r for r in summary.to_pylist() if r["run"] == run]
+    rows = [{c: _blank(r[c]) for c in columns} for r in mine]
+    return pa.Table.from_pylist(rows, schema=pa.schema([summary.schema.field(c) for c in columns]))
+
+
+def profiles(found: Head, run: str) -> list[dict[str, Any]]:
+    """Where the head looks, a row a profile: profile, eval_set, step, labels, values."""
+    return [r for r in found.profiles.to_pylist() if r["run"] == run and r["values"]]
+
+
+def profile_figure(profile: dict[str, Any], *, unit: str) -> go.Figure:
+    """Bars: the share of attention by distance, or by kind of token."""
+    labels = _labels(profile)
+    values = np.asarray(profile["values"], float)[:MOST_BARS]
+    figure = go.Figure(
+        go.Bar(
+            x=list(range(len(values))),
+            y=values,
+            marker={"color": HUES[0]},
+            hovertext=[f"{label}: {value:.4g}" for label, value in zip(labels, values, strict=True)],
+            hoverinfo="text",
+        )
+    )
+    every = max(1, len(values) // 16)
+    figure.update_layout(
+        height=HEIGHT,
+        margin={"l": 56, "t": 8, "b": 52, "r": 8},
+        xaxis={
+            "title": {"text": _axis(profile), "standoff": 8},
+            "tickvals": list(range(0, len(values), every)),
+            "ticktext": labels[::every],
+            **LINE,
+            **NO_GRID,
+        },
+        yaxis={"title": {"text": unit or "value", "standoff": 8}, **LINE, **GRID},
+        showlegend=False,
+    )
+    return figure
+
+
+def profile_in_words(profile: dict[str, Any], head: str) -> str:
+    """The figure as a sentence, for those who do not see it."""
+    values = np.asarray(profile["values"], float)
+    start = (
+        f"Bars of where {head} of {profile['run']} looks by {profile['profile']} at step {profile['step']:,}"
+    )
+    if not np.isfinite(values).any():
+        return f"{start}: no share is finite."
+    at = int(np.nanargmax(values))
+    label = profile["labels"][at] if profile["labels"] and at < len(profile["labels"]) else str(at)
+    return f"{start}, {plural(len(values), 'bar')}. Largest: {values[at]:.3g} at {label}."
+
+
+def _labels(profile: dict[str, Any]) -> list[str]:
+    n = min(len(profile["values"]), MOST_BARS)
+    known = profile["labels"] or []
+    return [escape_plotly(str(known[i])) if i < len(known) else str(i) for i in range(n)]
+
+
+def _axis(profile: dict[str, Any]) -> str:
+    if profile["profile"] == "distance":
+        return "tokens back, from"
+    return "kind of token looked at"
+
+
+def _blank(value: Any) -> Any:
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,98 @@
+"""Text with a marked token as HTML: every letter escaped, white space made visible where it matters."""
+
+import html
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from queries.neuron import Neuron
+from ui.models.palette import HUES, see_through
+from ui.models.text import number, shorten
+
+# what stands for white space; the line break is kept after its sign where a text is shown in full
+SIGNS = {" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍", "\u00a0": "⍽"}
+FAINTEST, FULLEST = 0.12, 0.55  # text on the fullest ground keeps a contrast above 4.5 : 1 on both grounds
+
+
+def visible(token: str, *, spaces: bool) -> str:
+    """A token as HTML, letter by letter. Line breaks and tabs always have their sign, spaces where asked for.
+
+    An empty token is shown as ∅, for it has no letters to mark.
+    """
+    if not token:
+        return '<i class="white">∅</i>'
+    shown = []
+    for letter in token:
+        if letter == " " and not spaces:
+            shown.append(" ")
+        elif letter in SIGNS:
+            shown.append(f'<i class="white">{SIGNS[letter]}</i>')
+        elif not letter.isprintable():
+            shown.append(f'<i class="white">&lt;{ord(letter):02X}&gt;</i>')
+        else:
+            shown.append(html.escape(letter))
+    return "".join(shown)
+
+
+def shade(value: float, peak: float) -> float:
+    """How full the ground behind a token is: with its activation, as a share of the largest; 0 where that is unknown."""
+    if not (math.isfinite(value) and math.isfinite(peak)) or peak <= 0:
+        return FAINTEST
+    return FAINTEST + (FULLEST - FAINTEST) * min(max(value / peak, 0.0), 1.0)
+
+
+def marked_text(tokens: Sequence[str], at: int, value: float, peak: float, *, spaces: bool) -> str:
+    """The tokens as HTML; the one at `at` is marked, its ground as full as its activation is high, its value on hover."""
+    pieces = []
+    for place, token in enumerate(tokens):
+        words = visible(token, spaces=spaces or place == at)
+        if place == at:
+            ground = see_through(HUES[1], shade(value, peak))
+            told = html.escape(f"activation {number(value)}", quote=True)
+            pieces.append(f'<mark style="background:{ground}" title="{told}">{words}</mark>')
+        else:
+            pieces.append(words)
+    return "".join(pieces)
+
+
+def examples_html(found: Neuron, run: str, peak: float, *, spaces: bool) -> str:
+    """The top examples of one run as a list, best first: activation, document, since when it stays, text."""
+    items = []
+    for row in found.table.to_pylist():
+        if row["run"] == run:
+            items.append(_example(row, peak, spaces=spaces))
+    return f'<ol class="examples">{"".join(items)}</ol>'
+
+
+def examples_in_words(found: Neuron, run: str) -> str:
+    """The examples as a sentence, for those who do not see the marks."""
+    rows = [r for r in found.table.to_pylist() if r["run"] == run]
+    told = ", ".join(f"{shorten(r['token'] or '?', 20)!r} ({number(r['value'])})" for r in rows[:3])
+    return f"{len(rows)} examples, best first. Marked tokens: {told}."
+
+
+def _example(row: dict[str, Any], peak: float, *, spaces: bool) -> str:
+    value = float("nan") if row["value"] is None else float(row["value"])
+    # a bar as long as the activation is high says the same without colour
+    share = 100 * min(max(value / peak, 0.0), 1.0) if math.isfinite(value / peak if peak else math.nan) else 0
+    if row["tokens"]:
+        text = marked_text(row["tokens"], row["at"], value, peak, spaces=spaces)
+        where = str(row["document"])
+    else:
+        text = '<i class="white">no text in the archive</i>'
+        where = f"sequence {row['sequence']}, position {row['position']}"
+    return (
+        f'<li><div class="about"><b>{html.escape(number(value))}</b>'
+        f'<span class="bar"><span style="width:{share:.0f}%"></span></span>'
+        f'<span title="{html.escape(where, quote=True)}">{html.escape(shorten(where, 26))}</span>'
+        f"<span>{html.escape(_since(row))}</span></div>"
+        f'<div class="text">{text}</div></li>'
+    )
+
+
+def _since(row: dict[str, Any]) -> str:
+    if row["born_after"] is None:
+        return "there from the first"
+    if row["born"] == row["step"]:
+        return f"new at {row['born']:,}"
+    return f"stays since {row['born']:,}"

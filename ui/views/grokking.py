@@ -1,0 +1,184 @@
+"""Grokking: phases, restricted and excluded loss, the spectrum over training, frequencies and times by seed."""
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from archive.errors import NotComparable, UsageError
+from archive.store import Archive
+from queries.grokking_progress import Frequencies, GrokkingProgress, grokking_progress
+from queries.key_frequency_history import Rule
+from ui.models.progress import GrokkingChoices, runs_of
+from ui.models.seed_frequencies import RULES
+from ui.models.series import RunChoice, run_names
+from ui.models.spectrum import SpectrumSteps, spectrum_steps
+from ui.models.transition_grid import EVENTS, TEST_ACCURACY
+from ui.parts.grokking_page import GrokkingPage, which
+from ui.parts.grokking_progress import draw_progress
+from ui.parts.grokking_seeds import draw_seeds, key_frequencies
+from ui.parts.grokking_spectrum import draw_spectrum
+from ui.parts.grokking_times import draw_times
+from ui.state import ask, show
+from ui.view import view
+from ui.widgets import empty_archive, headline, run_pickers, scale_picker, to_fill, warn
+
+FREQUENCIES: tuple[Frequencies, ...] = ("auto", "final", "current")
+SECTIONS = ("Progress", "Spectrum over training", "Frequencies by seed", "Transition times by init × split")
+
+
+@view(title="Grokking", order=20, icon=":material/lightbulb:", url_path="grokking")
+def render(archive: Archive) -> None:
+    """Memorization, circuit formation, cleanup: progress measures, frequencies and times, seed by seed."""
+    known = ask(archive, run_names)
+    headline("Grokking")
+    if not known:
+        empty_archive(archive)
+        return
+    with st.sidebar:
+        runs = run_pickers(known)
+    try:
+        progress = ask(archive, grokking_progress, runs=runs.selection, **which(runs))
+    except NotComparable as error:
+        warn(error)
+    except UsageError as error:
+        words = (
+            "This page shows how runs of modular addition memorise and then generalise. It needs at least:"
+        )
+        to_fill(words, "pathscope ingest STUDY.toml --fill loss --fill accuracy", str(error))
+    else:
+        _sections(archive, runs, progress)
+
+
+def _sections(archive: Archive, runs: RunChoice, first: GrokkingProgress) -> None:
+    """The controls of all sections come first, so that the link of each has the choices of all."""
+    boxes = []
+    for title in SECTIONS:
+        boxes.append(st.container())
+        boxes[-1].subheader(title, anchor=False)
+    with boxes[0]:
+        focus, shown, frequencies, x_scale, y_scale = _how(first)
+    steps = _known_steps(archive, runs, focus)
+    matrix, rule, step = "", RULES[0], None
+    if steps:
+        with boxes[1]:
+            matrix, rule, step = _where(steps)
+    with boxes[3]:
+        event, level = _when()
+    choices = GrokkingChoices(focus, shown, frequencies, x_scale, y_scale, matrix, step, rule, event, level)
+    page = GrokkingPage(archive, runs, choices)
+    with boxes[0]:
+        _guarded(lambda: draw_progress(page, _progress(page)))
+    keys = key_frequencies(page)
+    with boxes[1]:
+        _guarded(lambda: draw_spectrum(page, keys))
+    with boxes[2]:
+        draw_seeds(page, keys)
+    with boxes[3]:
+        _guarded(lambda: draw_times(page, _progress(page)))
+
+
+def _progress(page: GrokkingPage) -> GrokkingProgress:
+    return ask(
+        page.archive,
+        grokking_progress,
+        runs=page.runs.selection,
+        frequencies=page.choices.frequencies,
+        **page.which,
+    )
+
+
+def _guarded(draw: Callable[[], None]) -> None:
+    """Draw a section; what its question refuses is said in its place and leaves the others alone."""
+    try:
+        draw()
+    except (NotComparable, UsageError) as error:
+        warn(error)
+
+
+def _how(progress: GrokkingProgress) -> tuple[str, str, Frequencies, str, str]:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        shown = st.segmented_control(
+            "Show", ["one run", "all runs"], default="one run", key="show", bind="query-params", required=True
+        )
+        focus = st.selectbox(
+            "Run",
+            runs_of(progress),
+            key="focus",
+            bind="query-params",
+            width=260,
+            help="Whose phases and whose spectrum are drawn.",
+        )
+        frequencies = st.segmented_control(
+            "Key frequencies",
+            FREQUENCIES,
+            default=FREQUENCIES[0],
+            key="frequencies",
+            bind="query-params",
+            required=True,
+            help="Restricted and excluded loss keep or take out key frequencies: those of the final checkpoint, "
+            "those of each checkpoint itself, or the final ones wherever all runs have them.",
+        )
+        x_scale = scale_picker("x axis", "x_scale", "log")
+        y_scale = scale_picker("y axis", "y_scale", "log")
+    return focus, shown, frequencies, x_scale, y_scale
+
+
+def _known_steps(archive: Archive, runs: RunChoice, focus: str) -> SpectrumSteps | None:
+    try:
+        found = ask(archive, spectrum_steps, run=focus, suspect=runs.suspect)
+    except (NotComparable, UsageError):
+        return None
+    return found if found.steps else None
+
+
+def _where(known: SpectrumSteps) -> tuple[str, Rule, int]:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        matrices = known.matrices
+        matrix = st.segmented_control(
+            "Spectrum of",
+            matrices,
+            default=matrices[0],
+            key="matrix",
+            bind="query-params",
+            required=True,
+            help="W_E: embedding. W_L: from neurons to logits. logits: signed coefficients of cos(w(a + b - c)).",
+        )
+        rule = st.segmented_control(
+            "Key frequencies by",
+            RULES,
+            default=RULES[0],
+            key="rule",
+            bind="query-params",
+            required=True,
+            help="No numeric rule is published. W_L, W_E, logits: above a quarter of the strongest; neurons: at "
+            "least one neuron that the frequency explains.",
+        )
+    steps = known.steps[matrix]
+    if len(steps) == 1:
+        return matrix, rule, steps[0]
+    # no format: the address has the words that are shown
+    step = st.select_slider("Step", steps, value=steps[-1], key="step", bind="query-params")
+    return matrix, rule, step
+
+
+def _when() -> tuple[str, float | None]:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        event = st.selectbox("Event", EVENTS, key="event", bind="query-params", width=300)
+        level = None
+        if event == TEST_ACCURACY:
+            level = st.number_input(
+                "Level",
+                min_value=0.0,
+                max_value=1.0,
+                value=0.95,
+                step=0.05,
+                key="level",
+                bind="query-params",
+                width=140,
+                help="The first checkpoint at which test accuracy is at least this.",
+            )
+    return event, level
+
+
+if __name__ == "__main__":
+    show(render)

@@ -1,0 +1,181 @@
+"""Heads: every attention head at a checkpoint, a finder, and one head over training in every run."""
+
+import streamlit as st
+
+from archive.errors import NotComparable, UsageError
+from archive.store import Archive
+from queries.head_score_history import HeadScoreHistory, head_score_history
+from queries.head_scores import HeadScores, head_scores
+from ui.models.component_sets import (
+    ComponentSet,
+    component_sets,
+    eval_sets,
+    labels,
+    measured_runs,
+    measured_steps,
+    named,
+    rests,
+    which_of,
+)
+from ui.models.heads import CURVES, HeadChoices, best_head, first_label, head_names
+from ui.models.series import RunChoice, run_names
+from ui.models.text import shorten
+from ui.parts.heads_detail import draw_beside, draw_curves
+from ui.parts.heads_finder import draw_finder, draw_grid
+from ui.parts.heads_page import TABLE, HeadsPage
+from ui.state import ask, show
+from ui.view import view
+from ui.widgets import empty_archive, headline, run_pickers, scale_picker, to_fill, warn
+
+FILL = "pathscope ingest STUDY.toml --fill head.prefix_matching --fill head.previous_token"
+
+
+@view(title="Heads", order=40, icon=":material/grid_view:", url_path="heads")
+def render(archive: Archive) -> None:
+    """Attention heads by layer at every checkpoint, a finder, and curves of one head in every run."""
+    known = ask(archive, run_names)
+    headline("Heads")
+    if not known:
+        empty_archive(archive)
+        return
+    sets = ask(archive, component_sets, table=TABLE)
+    with st.sidebar:
+        runs = run_pickers(known)
+    if not sets:
+        to_fill("No attention head of these models has a score yet:", FILL)
+        return
+    try:
+        _page(archive, runs, sets)
+    except (NotComparable, UsageError) as error:
+        warn(error)
+
+
+def _page(archive: Archive, runs: RunChoice, sets: list[ComponentSet]) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        chosen = _what(sets)
+        measured = ask(archive, measured_runs, selection=runs.selection, known=chosen, table=TABLE)
+        focus = st.selectbox(
+            "Run",
+            measured.runs,
+            key="focus",
+            bind="query-params",
+            width=260,
+            help="Whose heads are in the grid. A head's number names another head in every init.",
+        )
+    run = named(focus, excluded=runs.excluded)
+    history = ask(
+        archive,
+        head_score_history,
+        runs=run,
+        measure=chosen.measure,
+        top=1000,
+        chosen_by="max",
+        **which_of(chosen, suspect=runs.suspect),
+    )
+    steps = ask(archive, measured_steps, run=focus, known=chosen, table=TABLE, suspect=runs.suspect)
+    box = st.container()
+    with box:
+        st.subheader("Layer × head", anchor=False)
+        step = _when(steps)
+    scores = ask(
+        archive,
+        head_scores,
+        runs=run,
+        measure=chosen.measure,
+        step=step,
+        **which_of(chosen, suspect=runs.suspect),
+    )
+    st.subheader("One head over training", anchor=False)
+    head, curves, x_scale = _which_head(history, scores)
+    below = st.container()
+    st.subheader("Finder", anchor=False)
+    choices = HeadChoices(
+        measure=chosen.label,
+        eval_set=chosen.eval_set,
+        variant=chosen.rest,
+        focus=focus,
+        step=step,
+        head=head,
+        curves_of=curves,
+        x_scale=x_scale,
+    )
+    page = HeadsPage(archive, runs, chosen, measured, choices)
+    page = draw_finder(page, scores, history)
+    with box:
+        draw_grid(page, scores, history)
+    with below:
+        draw_curves(page)
+        draw_beside(page)
+
+
+def _what(sets: list[ComponentSet]) -> ComponentSet:
+    names = labels(sets)
+    label = st.selectbox(
+        "Measure",
+        names,
+        index=names.index(first_label(names)),
+        key="measure",
+        bind="query-params",
+        width=260,
+    )
+    known = eval_sets(sets, label)
+    eval_set = known[0]
+    if len(known) > 1:
+        eval_set = st.selectbox(
+            "Eval set",
+            known,
+            key="eval_set",
+            bind="query-params",
+            width=220,
+            help="Scores on different eval sets are different numbers; they are never drawn as if they were one.",
+        )
+    mine = rests(sets, label, eval_set)
+    if len(mine) == 1:
+        return mine[0]
+    rest = st.selectbox(
+        "Variant",
+        [s.rest for s in mine],
+        key="variant",
+        bind="query-params",
+        format_func=lambda words: shorten(words, 60),
+        width=260,
+    )
+    return next(s for s in mine if s.rest == rest)
+
+
+def _when(steps: tuple[int, ...]) -> int:
+    if len(steps) == 1:
+        return steps[0]
+    # no format: the address has the words that are shown
+    step: int = st.select_slider("Step", steps, value=steps[-1], key="step", bind="query-params")
+    return step
+
+
+def _which_head(history: HeadScoreHistory, scores: HeadScores) -> tuple[str, str, str]:
+    best = best_head(history)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        head = st.selectbox(
+            "Head",
+            head_names(history, scores),
+            index=None,
+            key="head",
+            bind="query-params",
+            placeholder=f"{best} (highest at the end)",
+            width=260,
+            help="Or click a cell of the grid, or a row of the finder. Layers and heads count from 0.",
+        )
+        curves = st.segmented_control(
+            "Draw",
+            CURVES,
+            default=CURVES[0],
+            key="curves_of",
+            bind="query-params",
+            required=True,
+            help="Runs of different inits number their heads differently: the best of each is then the better comparison.",
+        )
+        x_scale = scale_picker("x axis", "x_scale", "log")
+    return head or best, curves, x_scale
+
+
+if __name__ == "__main__":
+    show(render)

@@ -1,0 +1,191 @@
+"""Neuron: the texts one neuron fires on at a checkpoint, what it writes, and how that came to be."""
+
+import random
+
+import streamlit as st
+
+from archive.errors import NotComparable, UsageError
+from archive.store import Archive
+from queries.neuron import Neuron, neuron
+from ui.models.component_sets import (
+    ComponentSet,
+    component_sets,
+    eval_sets,
+    measured_runs,
+    measured_steps,
+    named,
+    rests,
+    which_of,
+)
+from ui.models.neuron import CONTEXTS, TABLE, Layers, NeuronChoices, layers_of
+from ui.models.series import RunChoice, run_names
+from ui.models.text import shorten
+from ui.parts.neuron_examples import draw_examples, draw_statistics
+from ui.parts.neuron_numbers import draw_numbers, draw_training
+from ui.parts.neuron_page import NeuronPage
+from ui.state import ask, show
+from ui.view import view
+from ui.widgets import empty_archive, headline, run_pickers, scale_picker, to_fill, warn
+
+FILL = (
+    "pathscope ingest STUDY.toml --fill neuron.top --fill neuron.statistics --fill neuron.histogram "
+    "--fill neuron.logit_effect"
+)
+
+
+@view(title="Neuron", order=50, icon=":material/bubble_chart:", url_path="neuron")
+def render(archive: Archive) -> None:
+    """What one neuron fires on at every checkpoint, with highlighted tokens, and since when."""
+    known = ask(archive, run_names)
+    headline("Neuron")
+    if not known:
+        empty_archive(archive)
+        return
+    sets = ask(archive, component_sets, table=TABLE)
+    with st.sidebar:
+        runs = run_pickers(known)
+    if not sets:
+        to_fill("Nobody has collected the texts that neurons of these models fire on yet:", FILL)
+        return
+    try:
+        _page(archive, runs, sets)
+    except (NotComparable, UsageError) as error:
+        warn(error)
+
+
+def _page(archive: Archive, runs: RunChoice, sets: list[ComponentSet]) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        chosen = _set(sets)
+        measured = ask(archive, measured_runs, selection=runs.selection, known=chosen, table=TABLE)
+        focus = st.selectbox("Run", measured.runs, key="focus", bind="query-params", width=240)
+        layers = ask(archive, layers_of, run=focus, known=chosen)
+        layer, unit = _which_neuron(layers)
+    steps = ask(archive, measured_steps, run=focus, known=chosen, table=TABLE, suspect=runs.suspect)
+    step = _when(steps)
+    st.subheader(f"L{layer}N{unit} at step {step:,}", anchor=False)
+    top = st.container()
+    st.subheader("Top examples", anchor=False)
+    context, white = _how()
+    below = st.container()
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
+        st.subheader("Over training", anchor=False)
+        x_scale = scale_picker("x axis", "x_scale", "log")
+    choices = NeuronChoices(
+        eval_set=chosen.eval_set,
+        variant=chosen.rest,
+        focus=focus,
+        layer=layer,
+        unit=unit,
+        step=step,
+        context=context,
+        white=white,
+        x_scale=x_scale,
+    )
+    found: Neuron = ask(
+        archive,
+        neuron,
+        runs=named(focus, excluded=runs.excluded),
+        layer=layer,
+        unit=unit,
+        step=step,
+        window=CONTEXTS[context],
+        **which_of(chosen, suspect=runs.suspect),
+    )
+    page = NeuronPage(archive, runs, choices, found)
+    draw_training(page)
+    with top:
+        draw_statistics(page)
+    with below:
+        draw_examples(page)
+    draw_numbers(page)
+
+
+def _set(sets: list[ComponentSet]) -> ComponentSet:
+    known = eval_sets(sets, sets[0].label)
+    eval_set = known[0]
+    if len(known) > 1:
+        eval_set = st.selectbox(
+            "Eval set",
+            known,
+            key="eval_set",
+            bind="query-params",
+            width=220,
+            help="A larger eval set has larger maxima: examples of two sets are never mixed.",
+        )
+    mine = rests(sets, sets[0].label, eval_set)
+    if len(mine) == 1:
+        return mine[0]
+    rest = st.selectbox(
+        "Variant",
+        [s.rest for s in mine],
+        key="variant",
+        bind="query-params",
+        format_func=lambda words: shorten(words, 60),
+        width=260,
+    )
+    return next(s for s in mine if s.rest == rest)
+
+
+def _which_neuron(layers: Layers) -> tuple[int, int]:
+    """Layer and number, with buttons to the neighbours and to any other; a number too large is the layer's last."""
+    known = list(layers.sizes)
+    layer = st.selectbox("Layer", known, key="layer", bind="query-params", width=100)
+    number = st.number_input(
+        "Neuron",
+        min_value=0,
+        step=1,
+        key="unit",
+        bind="query-params",
+        width=130,
+        help=f"From 0 to {layers.sizes[layer] - 1:,} in this layer.",
+    )
+    unit = min(number, layers.sizes[layer] - 1)
+
+    def go(by: int) -> None:
+        st.session_state["layer"], st.session_state["unit"] = layers.next_to(layer, unit, by)
+
+    with st.container(horizontal=True, width="content", gap="small"):
+        st.button("Previous", icon=":material/arrow_back:", on_click=go, args=(-1,), key="previous")
+        st.button(
+            "Random",
+            icon=":material/shuffle:",
+            on_click=lambda: go(random.randrange(1, max(2, layers.n_units))),
+            key="random",
+            help="Any neuron of any layer of this run but this one, each as likely.",
+        )
+        st.button(
+            "Next", icon=":material/arrow_forward:", icon_position="right", on_click=go, args=(1,), key="next"
+        )
+    return layer, unit
+
+
+def _when(steps: tuple[int, ...]) -> int:
+    if len(steps) == 1:
+        return steps[0]
+    # no format: the address has the words that are shown
+    step: int = st.select_slider("Step", steps, value=steps[-1], key="step", bind="query-params")
+    return step
+
+
+def _how() -> tuple[str, bool]:
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        context = st.segmented_control(
+            "Text around the token",
+            list(CONTEXTS),
+            default="short",
+            key="context",
+            bind="query-params",
+            required=True,
+            help=f"{CONTEXTS['short']} tokens either side, or up to {CONTEXTS['full']}.",
+        )
+        white = st.toggle(
+            "Mark every space",
+            key="white",
+            bind="query-params",
+            help="Line breaks and tabs always have a sign; so have the spaces of the marked token.",
+        )
+    return context, white
+
+
+if __name__ == "__main__":
+    show(render)
