@@ -413,7 +413,11 @@ class Dimensions:
             )
         self._fill(d.checkpoint, stored, given)
         accepted = stored["integrity_note"].startswith(ACCEPTED)
-        if stored["integrity"] == "ok" and given["integrity"] != "ok" and not accepted:
+        # what was once loaded is there, whether or not it can be had today
+        vanished = given["integrity"] == "absent" and bool(old)
+        found_again = stored["integrity"] == "absent" and bool(new)
+        worse = stored["integrity"] == "ok" and given["integrity"] != "ok" and not (accepted or vanished)
+        if worse or found_again:
             changes = {k: given[k] for k in ("integrity", "integrity_note", "integrity_link")}
             self.connection.execute(
                 update(d.checkpoint).where(d.checkpoint.c.id == stored["id"]).values(**changes)

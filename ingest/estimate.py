@@ -131,5 +131,5 @@ def needs(tasks: Sequence[RunTask[Any]]) -> str:
     training = sum(task.log_after is not None for task in tasks)
     filling = len(tasks) - training
     words = [f"{training} run{'s' * (training != 1)} to train"] if training else []
-    words += [f"{filling} trained run{'s' * (filling != 1)} to measure"] if filling else []
+    words += [f"{filling} run{'s' * (filling != 1)} to measure"] if filling else []
     return " and ".join(words) or "nothing to do"

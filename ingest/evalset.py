@@ -1,5 +1,6 @@
 """What an eval set is before it is frozen: its kind and settings, as a study file writes them. Imports no torch."""
 
+import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import numpy as np
 from jaxtyping import Int
 from pydantic import BaseModel, ConfigDict, Field
 
+from archive.errors import UnknownName
 from ingest.evalsets.documents import Documents
 from ingest.evalsets.frozen import FrozenEvalSet
 from ingest.evalsets.refusals import EvalSetRefused
@@ -92,4 +94,8 @@ def make_eval_set(settings: Mapping[str, Any]) -> EvalSetSettings:
     kind = rest.pop("kind", None)
     if not isinstance(kind, str):
         raise EvalSetRefused(f"an eval set needs a kind: {', '.join(EVAL_SETS.entries())}.")
-    return EVAL_SETS.get(kind).model_validate(rest)
+    if kind not in (known := EVAL_SETS.entries()):
+        near = difflib.get_close_matches(kind, known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise UnknownName(f"no eval set of kind {kind!r}; {hint}there are {', '.join(known)}.")
+    return known[kind].thing.model_validate(rest)

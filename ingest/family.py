@@ -10,7 +10,8 @@ for fetched in Fetcher(family.source("hub"), refs):  # ingest/sources
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -72,7 +73,10 @@ class ModelSpec:
             condition=self.condition,
             tokens_per_step=self.tokens_per_step,
             final_step=self.final_step,
-            aliases=tuple(sorted({self.repository, *self.aliases} - {self.name, ""})),
+            # a folder's name is nobody's alias: two runs may lie in folders of one name
+            aliases=tuple(
+                sorted({*self.aliases, *({self.repository} if "/" in self.repository else ())} - {self.name})
+            ),
             notes=self.notes,
         )
 
@@ -159,6 +163,16 @@ class Family(BaseModel, ABC):
     def record_of(self, spec: ModelSpec) -> FamilyRecord:
         """The family that a run is filed under, which need not be this one."""
         return self.record
+
+    def beside(self, folder: Path) -> Self:
+        """The same with its paths taken as relative to a folder, a study file's."""
+        own = {name: getattr(self, name) for name in type(self).model_fields}
+        return self.model_copy(
+            update={n: folder / p.expanduser() for n, p in own.items() if isinstance(p, Path)}
+        )
+
+    def check(self) -> None:  # most families have nothing that could be wrong beyond their settings
+        """Raise UsageError for settings that cannot work, before anything is fetched."""
 
     def find(self, name: str) -> ModelSpec:
         """The run of that name, alias or repository; raises UnknownName with the nearest names."""

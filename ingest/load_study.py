@@ -34,19 +34,33 @@ class LoadSpec(Settings):
     """Which checkpoints of each run: "all", "sparse", "final", a number of log-spaced ones, or a list of steps."""
     tokenizer: str = ""
     """`bytes`, a repository of the source, or `path:FOLDER`; default: the run's own."""
-    batch: int = Field(8, ge=1)
+    batch: int = Field(4, ge=1)
     """Sequences that go through a model together; halved where memory does not hold them."""
+
+    moved: bool = False
+    """The runs' files lie elsewhere than when they were measured before; without this, that is refused."""
+
+    @field_validator("source")
+    @classmethod
+    def _is_a_source(cls, source: str) -> str:
+        kind, _, where = source.partition(":")
+        if kind not in ("hub", "path") or (kind == "path" and not where):
+            raise ValueError("write `hub`, `hub:CACHE_FOLDER` or `path:FOLDER`")
+        return source
 
     @model_validator(mode="after")
     def _family_works(self) -> "LoadSpec":
         self.make_family()
         return self
 
+    def origin(self, spec: ModelSpec) -> str:
+        """Where a run is from, as written: a project that is moved as a whole keeps it."""
+        where = self.family_params.get("folder") or spec.repository
+        return f"{self.family} {where}"
+
     def beside(self, folder: Path) -> "LoadSpec":
         """The same with folders taken as relative to this one, the study file's."""
-        params = dict(self.family_params)
-        if isinstance(params.get("folder"), str):
-            params["folder"] = str(folder / Path(params["folder"]).expanduser())
+        params = self.make_family().beside(folder).model_dump(mode="json", exclude_unset=False)
         kind, _, where = self.source.partition(":")
         source = f"{kind}:{folder / Path(where).expanduser()}" if where else self.source
         return self.model_copy(update={"family_params": params, "source": source})
@@ -155,7 +169,11 @@ class LoadStudy(AnyStudy):
     def _matching(self, pattern: str) -> list[ModelSpec]:
         if not set(pattern) & set("*?["):
             return [self.family.find(pattern)]
-        found = [spec for spec in self.family.runs() if fnmatchcase(spec.name, pattern)]
+        found = [
+            spec
+            for spec in self.family.runs()
+            if any(fnmatchcase(name, pattern) for name in (spec.name, *spec.aliases, spec.repository))
+        ]
         if not found:
             names = [spec.name for spec in self.family.runs()]
             raise UnknownName.of(

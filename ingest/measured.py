@@ -10,7 +10,8 @@ import numpy as np
 from archive.records import Part, Quantity, Tokenizer
 from archive.schema.base import CellState
 from archive.shard import ShardBuilder
-from ingest.measure import NotApplicable
+from ingest.applicable import NotApplicable
+from ingest.memory import lacks_memory
 from ingest.task import Task
 
 
@@ -47,7 +48,7 @@ class MeasuredValue:
         return cls(
             quantity,
             tokenizer,
-            state=CellState.FAILED_PERMANENT if applies else CellState.NOT_APPLICABLE,
+            state=_state_after(error) if applies else CellState.NOT_APPLICABLE,
             error_class=type(error).__name__,
             message=str(error),
             trace="".join(traceback.format_exception(error)) if applies else "",
@@ -76,6 +77,11 @@ class MeasuredValue:
             columns["part"] = np.array([builder.part(part) for part in self.parts], dtype=np.int32)
         builder.add(self.table, owner, quantity, **columns)
         builder.cell(owner, quantity, file=file)
+
+
+def _state_after(error: Exception) -> CellState:
+    """Doing the same again fails the same way, unless it was memory."""
+    return CellState.FAILED_TRANSIENT if lacks_memory(error) else CellState.FAILED_PERMANENT
 
 
 def add_eval_set(builder: ShardBuilder, task: Task) -> None:

@@ -1,13 +1,15 @@
-"""Going on in smaller batches where memory does not hold the larger ones."""
+"""Going on in smaller batches where memory does not hold the larger ones. Imports no torch."""
 
 from collections.abc import Callable, Iterator
 
-import torch
 
-
-def lacks_memory(error: Exception) -> bool:
+def lacks_memory(error: BaseException) -> bool:
     """True for an error that a smaller batch may not run into."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+    return (
+        isinstance(error, MemoryError)
+        or "OutOfMemory" in type(error).__name__
+        or "allocate memory" in str(error)
+    )
 
 
 def in_batches(

@@ -56,7 +56,7 @@ class RunTask(Generic[Run]):
 class Plan(Generic[Run]):
     """What is left of a study, and the count of what is not.
 
-    n_wanted = n_present + n_given_up + n_todo. n_given_up: failed for good, or out of reach because the run's
+    n_wanted = n_present + n_given_up + n_todo. n_given_up: failed for good, absent upstream, or out of reach because the run's
     training did. n_retry: of n_todo, those that failed before for a passing reason.
     """
 
@@ -131,7 +131,7 @@ class _Planner:
                 # where training was given up, checkpoints beyond the last logged step will never be there
                 if self._hopeless(known) or (known is None and given_up and step > reach):
                     self.n_given_up += 1
-                elif known is not None and not _failed(known):
+                elif known is not None and not _without_value(known):
                     self.n_present += 1
                 else:
                     self.n_retry += known is not None
@@ -160,9 +160,13 @@ class _Planner:
 
     def _hopeless(self, known: KnownCell | None) -> bool:
         """True for a failure that is not to be tried again in this call."""
-        if known is None or self.retry_failed or not _failed(known):
+        if known is None or self.retry_failed or not _without_value(known):
             return False
-        return known.state is CellState.FAILED_PERMANENT or known.attempts >= MAX_ATTEMPTS
+        return known.state is not CellState.FAILED_TRANSIENT or known.attempts >= MAX_ATTEMPTS
+
+
+def _without_value(known: KnownCell) -> bool:
+    return _failed(known) or known.state is CellState.ABSENT_UPSTREAM
 
 
 def _failed(known: KnownCell) -> bool:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pydantic import ValidationError
+
 from archive.errors import PathscopeError
 from archive.records import NO_ENCODING
 from archive.shard import ShardBuilder
@@ -29,15 +31,21 @@ class LoadedAgain(MeasuredAgain):
 
     def measure(self) -> None:
         """Enter what can be measured, and say why the rest cannot."""
-        where = f"{self.load.get('source')} {self.first.run} step {self.first.step}"
+        place = self.load.get("family_params", {}).get("folder") or self.load.get("source", "hub")
+        where = f"{self.first.run} step {self.first.step} ({self.load.get('family')}, {place})"
         try:
             load = LoadSpec.model_validate(self.load)
             family = load.make_family()
+            family.check()
             refs = family.checkpoints(family.find(self.first.run))
-            ref = next((ref for ref in refs if ref.step == self.first.step), None)
-            if ref is None:
-                self.leave_out(self.cells.values(), f"{where} is not there any more", wrong=False)
-                return
+        except (PathscopeError, ValidationError, OSError) as error:  # such as a folder of runs that is gone
+            self.leave_out(self.cells.values(), f"{where} cannot be found again: {_line(error)}", wrong=False)
+            return
+        ref = next((ref for ref in refs if ref.step == self.first.step), None)
+        if ref is None:
+            self.leave_out(self.cells.values(), f"{where} is not there any more", wrong=False)
+            return
+        try:
             source = family.source(load.source)
             snapshot = source.get(ref.repository, ref.revision)
             try:
@@ -46,8 +54,8 @@ class LoadedAgain(MeasuredAgain):
                     self._measure(model, load.batch)
             finally:
                 source.release(snapshot)
-        except CheckpointNotAvailable as error:
-            self.leave_out(self.cells.values(), str(error), wrong=False)
+        except (CheckpointNotAvailable, OSError) as error:
+            self.leave_out(self.cells.values(), f"{where} cannot be had again: {_line(error)}", wrong=False)
         except PathscopeError as error:
             self.leave_out(self.cells.values(), f"{type(error).__name__}: {error}", wrong=True)
 
@@ -70,3 +78,10 @@ class LoadedAgain(MeasuredAgain):
     @staticmethod
     def _fits(one: RegisteredMeasure, task: NextTokens) -> bool:
         return one.of_weights or (one.taken_on == "prompts") == (task.frozen.items is not None)
+
+
+def _line(error: Exception) -> str:
+    """Why, on one line; pydantic tells its mistakes on several."""
+    if isinstance(error, ValidationError):
+        return "; ".join(str(found["msg"]) for found in error.errors())
+    return str(error)

@@ -9,6 +9,7 @@ from typing import Any, Union, cast
 
 from pydantic import BaseModel, ValidationError
 
+from ingest.evalset import EVAL_SETS
 from ingest.task import TASKS
 
 Loc = tuple[int | str, ...]
@@ -44,10 +45,14 @@ def _worded(
     """The place with the value found, and what is wrong with it."""
     key = dotted(loc)
     if found["type"] == "extra_forbidden":
-        allowed = _allowed(loc[:-1], model, settings)
+        place = f"[{dotted(loc[:-1])}]" if loc[:-1] else "a study"
+        if loc[:-1] == ("eval_sets",):
+            kind, allowed = _of_eval_set(str(loc[-1]), settings)
+            place = f"[[eval_sets]] of kind {kind!r}"
+        else:
+            allowed = _allowed(loc[:-1], model, settings)
         near = difflib.get_close_matches(str(loc[-1]), allowed, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        place = f"[{dotted(loc[:-1])}]" if loc[:-1] else "a study"
         return f"unknown key {key} = {found['input']!r}; ", f"{hint}{place} knows {', '.join(allowed)}"
     if found["type"] == "missing":
         return f"{key} ", "is missing"
@@ -86,6 +91,12 @@ def _allowed(loc: Loc, model: type[BaseModel], settings: Mapping[str, Any]) -> l
             return []
         model = inner
     return list(model.model_fields)
+
+
+def _of_eval_set(unknown: str, settings: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """The kind of the eval set that has an unknown key, and the keys that its table takes."""
+    kind = str(next(table["kind"] for table in settings["eval_sets"] if unknown in table))
+    return kind, ["kind", *EVAL_SETS.get(kind).model_fields, "measures"]
 
 
 def _model_in(annotation: object) -> type[BaseModel] | None:

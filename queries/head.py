@@ -72,6 +72,33 @@ JOIN picked p ON p.run_id = f.run_id AND p.quantity_id = f.quantity_id AND p.che
 JOIN run r ON r.id = f.run_id
 ORDER BY f.kind, f.run_id, f.quantity_id, f.a, f.b"""
 
+# on a narrow terminal the first ones are shown
+_COLUMNS = [
+    "run",
+    "score",
+    "step",
+    "value",
+    "chance",
+    "eval_set",
+    "z",
+    "se",
+    "n_items",
+    "group",
+    "quantity_id",
+]
+_SUMMARY = [
+    "run",
+    "score",
+    "last",
+    "chance",
+    "eval_set",
+    "last_z",
+    "first",
+    "largest",
+    "largest_at",
+    "n_checkpoints",
+    "group",
+]
 _PARTNERS = pa.schema(
     [
         *((name, pa.string()) for name in ("run", "mode", "direction", "partner")),
@@ -100,9 +127,9 @@ _PATTERNS = pa.schema(
 class Head(Answer):
     """One attention head.
 
-    table: run, group, score (measure with its variant), eval_set, quantity_id, step, value, chance,
-    z = (value − chance) / se, se, n_items: every score that is there, over training.
-    summary: per run and score the first, last and largest value, where that is, chance and the last z.
+    table: run, score (measure with its variant), step, value, chance, eval_set, z = (value − chance) / se, se, n_items,
+    group, quantity_id: every score that is there, over training.
+    summary: per run and score the last value, chance, eval_set, the last z, the first and largest value and where.
     partners: run, mode (q, k, v), direction ("reads from" an earlier, "writes to" a later head), partner, step, score,
     baseline, z; the largest z first. profiles: run, profile (distance, class), eval_set, step,
     labels (first distance of each bin, kinds of token), values.
@@ -170,7 +197,7 @@ def head(
     provenance = Provenance.of(archive, choices, left_out)
     return Head(
         sentence=_sentence(name, summary, partners, len(present)),
-        table=table.drop_columns(["run_id"]),
+        table=table.select(_COLUMNS),
         summary=summary,
         label=name,
         partners=partners,
@@ -285,7 +312,8 @@ def _summary(table: pa.Table) -> pa.Table:
     }
     for name, column in columns.items():
         named = named.append_column(name, pa.array(column))
-    return named.append_column("n_checkpoints", pa.array((ends - starts).tolist(), pa.int64()))
+    found = named.append_column("n_checkpoints", pa.array((ends - starts).tolist(), pa.int64()))
+    return found.select(_SUMMARY)
 
 
 def _sentence(name: str, summary: pa.Table, partners: pa.Table, n_runs: int) -> str:

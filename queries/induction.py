@@ -295,4 +295,4 @@ def _usual(eval_set: str | None, quantity: Quantity) -> bool:
 
 
 def _on(eval_set: str | None, quantity: Quantity) -> bool:
-    return eval_set is None or quantity.eval_set == eval_set
+    return eval_set is None or quantity.is_on(eval_set)

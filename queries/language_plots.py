@@ -95,9 +95,10 @@ def formation_curves(answer: "ReplicateInductionTransition", *, x_scale: Scale =
 
 
 def pair_grid(answer: "OutputAgreement") -> go.Figure:
-    """Runs × runs: the divergence, or without it the rank correlation of losses."""
+    """Runs × runs: the divergence where it is known, else the rank correlation of losses, else the most likely token."""
     rows = answer.table.to_pylist()
-    of = "js" if any(r["js"] is not None and math.isfinite(r["js"]) for r in rows) else "spearman"
+    known = ("js", "spearman", "top1")
+    of = next((n for n in known if any(r[n] is not None and math.isfinite(r[n]) for r in rows)), "js")
     runs = list(dict.fromkeys(r[end] for end in ("run_a", "run_b") for r in rows))
     cut = len(shared_folder(runs))
     grid = np.full((len(runs), len(runs)), np.nan)
@@ -105,7 +106,11 @@ def pair_grid(answer: "OutputAgreement") -> go.Figure:
         a, b = runs.index(r["run_a"]), runs.index(r["run_b"])
         grid[a, b] = grid[b, a] = math.nan if r[of] is None else r[of]
     names = [run[cut:] for run in runs]
-    title = "Jensen-Shannon divergence [nats]" if of == "js" else "rank correlation of losses"
+    title = {
+        "js": "Jensen-Shannon divergence [nats]",
+        "spearman": "rank correlation of losses",
+        "top1": "same most likely token",
+    }[of]
     figure = go.Figure(
         go.Heatmap(
             z=[[None if math.isnan(v) else v for v in row] for row in grid.tolist()],

@@ -15,7 +15,7 @@ from pydantic import Field
 from archive.errors import UsageError
 from archive.store import Archive
 from queries.checkpoints import Picked, Step, find_left_out, pick_checkpoints
-from queries.output_pairs import agreement_of_lists, agreement_of_losses
+from queries.output_pairs import agreement_of_lists, agreement_of_losses, known_as
 from queries.quantities import Which
 from queries.registry import query
 from queries.render import interval, number
@@ -66,9 +66,12 @@ _GROUPS = pa.schema(
     [
         *((name, pa.string()) for name in ("group_a", "group_b", "statistic")),
         *((name, pa.int64()) for name in ("n_runs", "n_pairs")),
-        *((name, pa.float64()) for name in ("mean", "low", "high", "null")),
+        *((name, pa.float64()) for name in ("mean", "least", "most", "low", "high", "null")),
     ]
 )
+
+
+_HEAD = ("mean", "least", "most", "low", "high", "null")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -76,12 +79,13 @@ class OutputAgreement(Answer):
     """How alike the next-token distributions and losses of pairs of runs are.
 
     table: per pair its runs, groups and steps; js_low, js_high: bounds of the mean Jensen-Shannon divergence in
-    nats (0 to ln 2), js their middle, with the interval js_ci_low, js_ci_high that holds bounds and documents, and
-    js_null, the same at shuffled places; kl_ab, kl_ba: least mean Kullback-Leibler divergence, and _trimmed
-    without the highest 1 %; top1: share of tokens where both think the same token most likely, with its interval
-    and top1_chance, what their habits alone give; spearman: rank correlation of losses; loss_difference: mean
-    loss of a less that of b; numbers of tokens and documents.
-    summary: per pair of conditions and statistic the mean over pairs with an interval over runs.
+    nats (0 to ln 2), js their middle where they are within 10 % of ln 2 of one another, with the interval
+    js_ci_low, js_ci_high that holds bounds and documents, and js_null, js at shuffled places; kl_ab, kl_ba: least
+    mean Kullback-Leibler divergence, and _trimmed without the highest 1 %; top1: share of tokens where both think
+    the same token most likely, with its interval and top1_chance, what their habits alone give; spearman: rank
+    correlation of losses; loss_difference: mean loss of a less that of b; numbers of tokens and documents.
+    summary: per pair of conditions and statistic the mean over pairs with an interval over runs; least, most: between
+    what it lies, which differ for js.
     """
 
     def overview(self) -> pa.Table | None:
@@ -96,7 +100,7 @@ class OutputAgreement(Answer):
                     else f"{r['group_a']} × {r['group_b']}",
                     "runs": r["n_runs"],
                     "pairs": r["n_pairs"],
-                    "mean": number(r["mean"]),
+                    "mean": _between(r, 4),
                     f"{self.ci_level:.0%} interval": interval(r["low"], r["high"]),
                     "by chance": number(r["null"]),
                 }
@@ -228,7 +232,9 @@ def _summary(
                     "statistic": statistic,
                     "n_runs": len({run for pair in ends for run in pair}),
                     "n_pairs": len(mine),
-                    "mean": (below[0] + above[0]) / 2,
+                    "mean": known_as(below[0], above[0]) if statistic == "js" else below[0],
+                    "least": below[0],
+                    "most": above[0],
                     "low": below[1],
                     "high": above[2],
                     "null": float(_column(rows, mine, null).mean()) if null else math.nan,
@@ -238,7 +244,11 @@ def _summary(
 
 
 def _column(rows: Sequence[Mapping[str, object]], chosen: Sequence[int], name: str) -> Floats:
-    return np.array([float(str(rows[k].get(name, math.nan))) for k in chosen])
+    return np.array([_real(rows[k].get(name)) for k in chosen])
+
+
+def _real(value: object) -> float:
+    return value if isinstance(value, float) else math.nan
 
 
 def _headline(
@@ -246,13 +256,15 @@ def _headline(
 ) -> dict[str, float]:
     """The one pair, or the one pair of conditions; NaN where there are several."""
     if len(rows) == 1:
-        ends = ("js_ci_low", "js_ci_high") if statistic == "js" else (f"{statistic}_low", f"{statistic}_high")
-        names = {"mean": statistic, "low": ends[0], "high": ends[1], "null": f"{statistic}_null"}
-        return {key: float(_column(rows, [0], name)[0]) for key, name in names.items()}
+        js = statistic == "js"
+        ends = ("js_ci_low", "js_ci_high") if js else (f"{statistic}_low", f"{statistic}_high")
+        bounds = ("js_low", "js_high") if js else (statistic, statistic)
+        names = (statistic, *bounds, *ends, f"{statistic}_null")
+        return {key: float(_column(rows, [0], name)[0]) for key, name in zip(_HEAD, names, strict=True)}
     mine = [r for r in summary.to_pylist() if r["statistic"] == statistic]
     if len(mine) != 1:
-        return dict.fromkeys(("mean", "low", "high", "null"), math.nan)
-    return {key: mine[0][key] for key in ("mean", "low", "high", "null")}
+        return dict.fromkeys(_HEAD, math.nan)
+    return {key: _real(mine[0][key]) for key in _HEAD}
 
 
 def _method(rows: Sequence[Mapping[str, object]], head: Mapping[str, float]) -> str:
@@ -264,13 +276,14 @@ def _method(rows: Sequence[Mapping[str, object]], head: Mapping[str, float]) -> 
 def _verdict(
     statistic: str, rows: Sequence[Mapping[str, object]], head: Mapping[str, float]
 ) -> Verdict | None:
-    """Unresolved where there is no interval, or where what is not listed leaves half of the null open."""
-    if math.isfinite(head["mean"]) and not math.isfinite(head["low"]):
+    """Unresolved where there is no interval, where bounds are wide, or leave half of the null open."""
+    if math.isfinite(head["least"]) and not math.isfinite(head["low"]):
         return "unresolved"
     if statistic == "js":
         every = range(len(rows))
         gap = _column(rows, every, "js_high") - _column(rows, every, "js_low")
-        if (gap > 0.5 * _column(rows, every, "js_null")).all():
+        wide = np.isnan(_column(rows, every, "js"))
+        if (wide | (gap > 0.5 * _column(rows, every, "js_null"))).all():
             return "unresolved"
     return None
 
@@ -285,21 +298,30 @@ def _sentence(
     what = "Jensen-Shannon divergence" if statistic == "js" else "rank correlation of losses"
     unit = " nats" if statistic == "js" else ""
     band = interval(head["low"], head["high"], 3)
-    told = f"{number(head['mean'], 3)}{unit}{f', {level:.0%} interval {band}' if band else ''}"
+    told = f"{_between(head, 3)}{unit}{f', {level:.0%} interval {band}' if band else ''}"
     top = _column(rows, range(len(rows)), "top1")
     same = ""
     if np.isfinite(top).any():
         same = f"; the most likely token is the same at {np.nanmean(top):.0%} of tokens"
     if len(rows) == 1:
         return f"{rows[0]['run_a']} and {rows[0]['run_b']} at {picked.place}: {what} {told}{same}."
-    if math.isfinite(head["mean"]):
+    if math.isfinite(head["least"]):
         return f"{len(rows)} pairs of {len(picked.at)} runs at {picked.place}: mean {what} {told}{same}."
-    values = _column(rows, range(len(rows)), statistic)
-    low, high = number(float(np.nanmin(values)), 3), number(float(np.nanmax(values)), 3)
+    every = range(len(rows))
+    ends = [_column(rows, every, f"js_{end}" if statistic == "js" else statistic) for end in ("low", "high")]
+    low, high = number(float(np.nanmin(ends[0])), 3), number(float(np.nanmax(ends[1])), 3)
     return (
         f"{len(rows)} pairs of {len(picked.at)} runs of several conditions at {picked.place}: {what} from {low} to "
         f"{high}{unit}{same}."
     )
+
+
+def _between(known: Mapping[str, object], digits: int) -> str:
+    """The mean with the bounds it lies between, or only those where they are wide."""
+    mean, low, high = (number(known[key], digits) for key in ("mean", "least", "most"))
+    if math.isnan(_real(known["mean"])) and math.isfinite(_real(known["least"])):
+        return f"between {low} and {high}"
+    return mean if low == high else f"{mean} (between {low} and {high})"
 
 
 def _limits(

@@ -13,6 +13,15 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
+# bounds that are farther apart than this share of the largest divergence give no number between them
+WIDEST = 0.1
+
+
+def known_as(low: float, high: float) -> float | None:
+    """What a divergence between these bounds may be called: their middle, None where they are too far apart."""
+    return (low + high) / 2 if high - low <= WIDEST * LN2 else None
+
+
 def agreement_of_losses(a: Outputs[Floats], b: Outputs[Floats], level: float) -> dict[str, object]:
     """Rank correlation of losses with its interval over documents, and the difference of their means."""
     here, there = shared_items(a, b)
@@ -40,13 +49,13 @@ def agreement_of_lists(a: Outputs[Lists], b: Outputs[Lists], level: float) -> di
     shuffled = np.random.default_rng(0).permutation(len(here))
     null = divergences(first, second.rows(shuffled))
     return {
-        "js": (low + high) / 2,
+        "js": known_as(low, high),
         "js_low": low,
         "js_high": high,
         "js_ci_low": low_end,
         "js_ci_high": high_end,
         "js_se": se,
-        "js_null": _mean((null.js_low + null.js_high) / 2),
+        "js_null": known_as(_mean(null.js_low), _mean(null.js_high)),
         "kl_ab": _mean(found.kl_ab),
         "kl_ba": _mean(found.kl_ba),
         "kl_ab_trimmed": _trimmed(found.kl_ab),

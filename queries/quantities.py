@@ -22,8 +22,9 @@ from queries.select import Selected
 _QUANTITIES_SQL = """\
 SELECT q.quantity_id, q.measure, q.version, q.scope, q.table_name, q.unit, q.lower_bound, q.upper_bound,
        q.direction, q.eval_set, q.encoding_hash, q.params_json, q.weight_processing, q.dtype, q.site,
-       q.source, s.licence, s.citation, m.summary
+       q.source, s.licence, s.citation, m.summary, e.tokenizer
 FROM v_quantity q
+JOIN v_encoding e ON e.encoding_id = q.encoding_id
 JOIN v_source s ON s.source_id = q.source_id
 JOIN v_measure m ON m.measure = q.measure AND m.version = q.version
 WHERE q.measure IN (SELECT unnest($measures))
@@ -57,7 +58,9 @@ class Which(TypedDict, total=False):
     """Which variant of a measure to use, when the archive has several; any field may be left out."""
 
     source: Annotated[str, Field(description="who measured: pathscope, or an imported set")]
-    eval_set: Annotated[str, Field(description="name of the eval set")]
+    eval_set: Annotated[
+        str, Field(description="name of the eval set; of several with that name NAME: TOKENIZER, or its hash")
+    ]
     version: Annotated[int, Field(description="version of the measure; default: the newest complete one")]
     weight_processing: Annotated[str, Field(description="raw, fold_ln or fold_ln_center")]
     dtype: Annotated[str, Field(description="number type the model ran in")]
@@ -89,6 +92,15 @@ class Quantity:
     licence: str
     citation: str
     summary: str
+    tokenizer: str
+
+    def is_on(self, eval_set: str) -> bool:
+        """Whether an eval set asked for is the one this was measured on.
+
+        eval_set: its name, NAME: TOKENIZER, or at least 8 characters of its hash.
+        """
+        hashed = len(eval_set) >= 8 and self.encoding_hash.startswith(eval_set)
+        return hashed or eval_set in (self.eval_set, f"{self.eval_set}: {self.tokenizer}")
 
     @property
     def variant(self) -> tuple[str, ...]:
@@ -355,7 +367,9 @@ def _exact_params(which: Which) -> object:
 
 
 def _wanted(quantity: Quantity, which: Which, params: Mapping[str, object], exactly: object) -> bool:
-    for name in ("source", "eval_set", "version", "weight_processing", "dtype", "site"):
+    if "eval_set" in which and not quantity.is_on(which["eval_set"]):
+        return False
+    for name in ("source", "version", "weight_processing", "dtype", "site"):
         if name in which and getattr(quantity, name) != which[name]:
             return False
     if exactly is not None and exactly != quantity.params:

@@ -61,7 +61,11 @@ def no_such_variant(readable: list["Quantity"], which: "Which", params: Mapping[
     left = readable
     for field in ("source", "eval_set", "version", "weight_processing", "dtype", "site"):
         if field in which:
-            fitting = [q for q in left if getattr(q, field) == which[field]]
+            fitting = [
+                q
+                for q in left
+                if (q.is_on(which[field]) if field == "eval_set" else getattr(q, field) == which[field])
+            ]
             if fitting:
                 left = fitting
             else:
@@ -78,18 +82,22 @@ def mixed(
 ) -> str:
     """Runs have different variants: which, how many runs each, and what to say to choose one."""
     first = next(iter(groups.values()))[0]
-    differing = [f for f in VARIANT_FIELDS if len({getattr(qs[0], f) for qs in groups.values()}) > 1]
-    # an eval set's name says more than its hash, unless two sets share a name
-    if "eval_set" in differing and "encoding_hash" in differing:
-        differing.remove("encoding_hash")
+    names = eval_set_names((qs[0].eval_set, qs[0].tokenizer, qs[0].encoding_hash) for qs in groups.values())
+    values_of = {
+        variant: {f: str(getattr(qs[0], f)) for f in VARIANT_FIELDS if f != "encoding_hash"}
+        | {"eval_set": names[qs[0].encoding_hash]}
+        for variant, qs in groups.items()
+    }
+    fields = [f for f in VARIANT_FIELDS if f != "encoding_hash"]
+    differing = [f for f in fields if len({values[f] for values in values_of.values()}) > 1]
     # the fewest words: one differing field with a value per variant is enough to choose by
     chosen_by = next(
-        ([f] for f in differing if len({getattr(qs[0], f) for qs in groups.values()}) == len(groups)),
+        ([f] for f in differing if len({values[f] for values in values_of.values()}) == len(groups)),
         differing,
     )
     lines = []
-    for variant, qs in list(groups.items())[:6]:
-        values = " ".join(f"{_argument(f)}={getattr(qs[0], f)!r}" for f in chosen_by)
+    for variant in list(groups)[:6]:
+        values = " ".join(f"{_argument(f)}={values_of[variant][f]!r}" for f in chosen_by)
         runs = runs_of[variant]
         example = selected.by_id[runs[0]].run
         lines.append(f"  {values}: {len(runs)} runs ({example}{', ...' if len(runs) > 1 else ''})")
@@ -100,6 +108,26 @@ def mixed(
         + "\n".join(lines)
         + more
     )
+
+
+def eval_set_names(encodings: Iterable[tuple[str, str, str]]) -> dict[str, str]:
+    """How to ask for each encoding, by its hash: its name, with its tokenizer where several share it, else the hash.
+
+    encodings: name, tokenizer and hash of each.
+    """
+    found: dict[str, str] = {}
+    sets: dict[str, dict[str, str]] = {}
+    for name, tokenizer, hash_ in encodings:
+        sets.setdefault(name, {})[hash_] = tokenizer
+    for name, sharing in sets.items():
+        by_tokenizer = {hash_: f"{name}: {tokenizer}" for hash_, tokenizer in sharing.items()}
+        if len(sharing) == 1:
+            found |= dict.fromkeys(sharing, name)
+        elif len(set(by_tokenizer.values())) == len(sharing):
+            found |= by_tokenizer
+        else:
+            found |= {hash_: hash_[:12] for hash_ in sharing}
+    return found
 
 
 def told(which: "Which", params: Mapping[str, object] | None = None) -> str:

@@ -149,7 +149,13 @@ def _rich_table(table: pa.Table, rows: int, width: int) -> "list[RenderableType]
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for k in fitting:
         right = _numeric(table.schema.field(names[k]).type)
-        shown.add_column(Text(names[k]), justify="right" if right else "left", no_wrap=True)
+        shown.add_column(
+            Text(names[k]),
+            justify="right" if right else "left",
+            no_wrap=k > 0,
+            max_width=_widest_first(width) if k == 0 else None,
+            overflow="fold",
+        )
     for row in cells:
         shown.add_row(*(Text(row[k]) for k in fitting))
     if table.num_rows > rows:
@@ -161,14 +167,22 @@ def _rich_table(table: pa.Table, rows: int, width: int) -> "list[RenderableType]
 
 
 def _fitting(names: list[str], cells: list[list[str]], width: int) -> list[int]:
-    """Which columns are shown: the first, and every other that still has room, so that a long text hides no number."""
+    """Which columns are shown: the first, and every other that still has room, so that a long text hides no number.
+
+    The first one says which row is which; where it is long it is broken into lines.
+    """
     room, fitting = width, []
     for k, name in enumerate(names):
         needed = max(len(name), *(len(row[k]) for row in cells)) + 3
         if k == 0 or needed <= room:
             fitting.append(k)
-            room -= needed
+            room -= min(needed, _widest_first(width) + 3) if k == 0 else needed
     return fitting
+
+
+def _widest_first(width: int) -> int:
+    """Characters of a line that the first column may take."""
+    return max(16, 2 * width // 5)
 
 
 def _without_constants(table: pa.Table) -> tuple[pa.Table, list[str]]:
@@ -186,6 +200,8 @@ def _without_constants(table: pa.Table) -> tuple[pa.Table, list[str]]:
         and not pa.types.is_nested(table.schema.field(name).type)
         and len(table.column(name).unique()) == 1
     ]
+    if len(constant) == table.num_columns - 1:  # rows that are all alike say so better than names alone
+        return table, []
     values = {name: number(table.column(name)[0].as_py()) for name in constant}
     said = [f"{name} {value}" for name, value in values.items() if value not in ("", "–")]
     return table.drop_columns(constant), [f"all rows: {', '.join(said)}"] if said else []

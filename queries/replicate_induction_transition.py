@@ -26,11 +26,13 @@ from queries.stats.means import mean_interval
 _TEXT, _WHOLE, _REAL, _STEPS = pa.string(), pa.int64(), pa.float64(), pa.list_(pa.int64())
 _TABLE = pa.schema(
     [
-        *((name, _TEXT) for name in ("run", "group", "seeds", "head", "class")),
-        *((name, _REAL) for name in ("t10_after", "t10", "t50_after", "t50", "t90_after", "t90")),
+        # on a narrow terminal the first ones are shown
+        *((name, _TEXT) for name in ("run", "class", "head")),
+        *((name, _REAL) for name in ("t50_after", "t50", "score_before", "score_after", "chance")),
+        *((name, _REAL) for name in ("t10_after", "t10", "t90_after", "t90")),
         *((name, _REAL) for name in ("width_low", "width_high", "share_low", "share_high")),
-        *((name, _REAL) for name in ("score_before", "score_after", "chance")),
         *((name, _WHOLE) for name in ("n_inside", "n_checkpoints")),
+        *((name, _TEXT) for name in ("group", "seeds")),
         *(
             (f"{what}_{name}", _REAL)
             for what in ("icl", "copies")

@@ -116,6 +116,7 @@ class TaskScores(Answer):
             [
                 {
                     "task": r["task"],
+                    "tokenizer": r["tokenizer"],
                     "group": r["group"],
                     "runs": r["n_runs"],
                     self.metric: number(r["mean"]),
@@ -141,7 +142,8 @@ def task_scores(
     *,
     runs: Runs = ALL_RUNS,
     tasks: Annotated[
-        tuple[str, ...], Field(description="eval sets of prompts, such as ioi; default: all there are")
+        tuple[str, ...],
+        Field(description="names of eval sets of prompts, such as ioi; default: all there are"),
     ] = (),
     steps: Annotated[
         int | Literal["all", "final"],
@@ -249,13 +251,21 @@ def _choices(
     errors = [c for c in found if not isinstance(c, Choice)]
     if not chosen:
         raise errors[0]
-    there = {(m, str(task["task"])) for m, task, _ in chosen}
+    several = Counter(str(task["task"]) for task in asked)
+    there = {(m, _told(task, several)) for m, task, _ in chosen}
     any_metric = {task for _, task in there}
     lacking = [
         f"{METRICS[m][0]} of {task}" for task in sorted(any_metric) for m in METRICS if (m, task) not in there
     ]
-    unread = sorted({str(task["task"]) for task in asked if task["task"] in tasks} - any_metric)
+    read = {str(task["task"]) for _, task, _ in chosen}
+    unread = sorted({str(task["task"]) for task in asked if task["task"] in tasks} - read)
     return chosen, [*lacking, *unread]
+
+
+def _told(task: Mapping[str, object], several: Mapping[str, int]) -> str:
+    """The name of a task, with its tokenizer where it is there in several tokenizations."""
+    name = str(task["task"])
+    return f"{name} ({task['tokenizer']})" if several[name] > 1 else name
 
 
 def _summary(table: pa.Table, level: float) -> pa.Table:

@@ -4,8 +4,9 @@ Pure: numbers and words in, findings out. What a checkpoint is known by is the S
 projection of them (a sketch), whose distances are those of the weights within about 1 %.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite, log, sqrt
 
 import numpy as np
@@ -27,7 +28,8 @@ FIX = "pathscope ingest STUDY --fill weight_products:sketch"
 class Link:
     """What the archive knows of one checkpoint.
 
-    integrity: as recorded. accepted: a person said that it is as it should be. weights_hash: "" where never read.
+    integrity: as recorded, with a note; one without suspicion may say which step's weights it is known to have.
+    accepted: a person said that it is as it should be. weights_hash: "" where never read.
     sketch: of the weights, None where there is none. absent, unreadable: why it could not be had or read; "" where
     it could, or nobody tried.
     """
@@ -46,6 +48,10 @@ class Link:
     def trusted(self) -> bool:
         """True when nothing is known against it so far."""
         return self.integrity == "ok"
+
+    def is_known_to_equal(self, other: "Link") -> bool:
+        """Whether it is recorded, as nothing to suspect, that this one has the weights of the other's step."""
+        return self.trusted and re.search(rf"\bstep {other.step}\b", self.note) is not None
 
     @property
     def name(self) -> str:
@@ -83,6 +89,20 @@ def judge(chain: Sequence[Link]) -> Judgement:
     Sketches are of one projection, so that they can be compared. Found suspicions are recorded as the integrity of
     their checkpoints; judged again with that, the chain has no new ones. Accepted checkpoints are never suspected.
     """
+    judgement = _judged_once(chain)
+    if not judgement.suspicions:
+        return judgement
+    # what is out of place can hide behind another one that is: judged until nothing is left
+    marked = list(chain)
+    for s in judgement.suspicions:
+        marked[s.place] = replace(marked[s.place], integrity=s.integrity, note=s.note)
+    rest = judge(marked)
+    suspicions = sorted((*judgement.suspicions, *rest.suspicions), key=lambda s: s.place)
+    return replace(judgement, suspicions=tuple(suspicions), remarks=rest.remarks)
+
+
+def _judged_once(chain: Sequence[Link]) -> Judgement:
+    """What stands out with everything there that is trusted so far."""
     found: dict[int, Suspicion] = {}
     for k, link in enumerate(chain):
         if link.trusted and not link.accepted and (link.absent or link.unreadable):
@@ -141,6 +161,10 @@ def _duplicates(
     for group in _groups(chain, sketched, squared):
         # what a person has accepted is no reason to doubt the others either
         members = [k for k in group if k in usable and not chain[k].accepted]
+        # nor what is known to be so, such as a first update with a learning rate of 0
+        members = [
+            k for k in members if not any(chain[k].is_known_to_equal(chain[m]) for m in group if m != k)
+        ]
         if len(members) < 2:
             continue
         others = [k for k in usable if k not in group]

@@ -83,7 +83,7 @@ def freeze_prompts(
     )
     return FrozenEvalSet.of(
         sequences,
-        name=settings.name or f"{settings.kind}, {len(prompts)} prompts",
+        name=settings.name or settings.kind,
         settings=settings.as_written(),
         tokenizer=tokenizer,
         bos_policy=bos_policy,

@@ -112,6 +112,7 @@ class FrozenEvalSet:
     ) -> "FrozenEvalSet":
         """Freeze sequences; `settings` are those that made them, `facts` what else is to be stored about them.
 
+        `name` is what questions call the set; with every tokenizer it is the same, which is stored beside it.
         The hash covers tokens, what they are tokens of, tokenizer, start token, context and items; it does not
         cover names, licence, surprisal or classes.
         """
@@ -129,7 +130,7 @@ class FrozenEvalSet:
             ),
             text_set=text_set,
             tokenizer=tokenizer.record.hash,
-            name=f"{name}: {tokenizer.name}",
+            name=name,
             bos_policy=bos_policy,
             context_length=context,
             n_sequences=len(sequences),

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from typing import Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from ingest.evalset import EvalSetSettings, Given
 from ingest.evalsets.classes import TokenClass, classes_of
@@ -23,27 +23,18 @@ _LONGEST_TOKEN = int(np.iinfo(np.int16).max)  # what the archive's column holds
 class TextEvalSet(EvalSetSettings):
     """Settings that every eval set of running text has."""
 
-    context: int = Field(512, ge=2, description="tokens of a sequence at most, the start token included")
+    context: int = Field(
+        512, ge=2, description="tokens of every sequence, the start token included; shorter ones are left out"
+    )
     windows: Windows = Field(
         "first",
         description="first: one sequence a document, from its start; all: consecutive ones, none overlapping",
-    )
-    min_tokens: int | None = Field(
-        None,
-        ge=2,
-        description="shorter sequences are left out and counted; default: only whole contexts are kept",
     )
     max_documents: int | None = Field(None, ge=1, description="how many documents at most")
     max_characters: int | None = Field(
         None, ge=1, description="how many characters at most, of all documents"
     )
     seed: int = Field(0, ge=0, description="chooses the documents where there are more than that")
-
-    @model_validator(mode="after")
-    def _possible(self) -> "TextEvalSet":
-        if self.min_tokens is not None and self.min_tokens > self.context:
-            raise ValueError(f"min_tokens = {self.min_tokens} is beyond context = {self.context}")
-        return self
 
     @property
     def choice(self) -> Choice:
@@ -63,10 +54,7 @@ class TextEvalSet(EvalSetSettings):
         """Texts, cut into sequences; surprisal is estimated on the result, leaving out the token in question."""
         documents, tokenizer = self.documents(given), given.tokenizer
         start_ids, bos_policy = tokenizer.start(self.bos)
-        shortest = self.min_tokens or self.context
-        sequences, n_short = cut(
-            documents, tokenizer, start_ids, context=self.context, windows=self.windows, min_tokens=shortest
-        )
+        sequences, n_short = cut(documents, tokenizer, start_ids, context=self.context, windows=self.windows)
         predicted = np.ones(len(sequences.ids), dtype=bool)
         if start_ids:
             predicted[sequences.offsets[:-1]] = False
@@ -76,7 +64,7 @@ class TextEvalSet(EvalSetSettings):
         notes = documents.notes
         if n_short:
             short = f"{n_short} window{'s' if n_short > 1 else ''}"
-            notes += (f"{short} of fewer than {shortest} tokens left out",)
+            notes += (f"{short} of fewer than {self.context} tokens left out",)
         return FrozenEvalSet.of(
             Sequences(
                 **{**vars(sequences), "unigram_surprisal": found.unigram, "bigram_surprisal": found.bigram}
@@ -88,7 +76,6 @@ class TextEvalSet(EvalSetSettings):
             context=self.context,
             documents=documents,
             facts={
-                "min_tokens": shortest,
                 "n_short": n_short,
                 "surprisal": METHOD,
                 "token_classes": {c.name.lower(): int(c) for c in TokenClass},
@@ -104,10 +91,10 @@ def cut(
     *,
     context: int,
     windows: Windows,
-    min_tokens: int,
 ) -> tuple[Sequences, int]:
-    """Sequences of at most `context` tokens, and how many windows were left out for being too short.
+    """Sequences of `context` tokens, and how many windows were left out for being shorter.
 
+    All have one length: a measure reads every sequence at the same positions.
     Every sequence begins with `start_ids`, which have no bytes; they count as tokens.
     """
     room = context - len(start_ids)
@@ -129,7 +116,7 @@ def cut(
             window = slice(start, min(start + room, n))
             size = len(head) + window.stop - start
             longest = max(longest, size)
-            if size < min_tokens:
+            if size < context:
                 n_short += 1
                 continue
             rows.append(np.concatenate([head, encoded.ids[window]]))
@@ -139,7 +126,7 @@ def cut(
             starts.append(start)
     if not rows:
         raise EvalSetRefused(
-            f"eval set {documents.record.name!r}: no document gives {min_tokens} tokens with {tokenizer.name}, the longest "
-            f"of {len(documents.documents)} gives {longest}; set min_tokens or context to {longest} or less."
+            f"eval set {documents.record.name!r}: no document gives {context} tokens with {tokenizer.name}, the longest "
+            f"of {len(documents.documents)} gives {longest}; set context to {longest} or less."
         )
     return Sequences.of(rows, document=numbers, start=starts, byte_lengths=lengths, classes=classes), n_short

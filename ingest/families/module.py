@@ -1,7 +1,8 @@
 """A user's own torch module and a folder of its checkpoints."""
 
-import importlib
+import importlib.util
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ class Module(Family):
     """The folder of the checkpoint files."""
     run: str
     """What to call the run."""
+    search: Path = Path()
+    """Where the adapter's module is looked for besides the installed ones; in a study: beside its file."""
     pattern: str = "*{step}.*"
     """Name of a file below the folder, with `{step}` for its number; `*` stands for anything."""
     tokens_per_step: int | None = None
@@ -104,9 +107,27 @@ class Module(Family):
 
         return load_module(self._adapter(), snapshot.folder, run=ref.run, step=ref.step, device=device)
 
+    def check(self) -> None:
+        """Raise UsageError where the adapter's module is not to be found; imports no torch."""
+        name = self.adapter.partition(":")[0]
+        self._look_here()
+        try:
+            found = importlib.util.find_spec(name)
+        except ImportError:
+            found = None
+        if found is None:
+            raise UsageError(
+                f"adapter {self.adapter!r}: no module {name} in {self.search.absolute()} nor among the installed ones."
+            )
+
+    def _look_here(self) -> None:
+        if (place := str(self.search.absolute())) not in sys.path:
+            sys.path.append(place)
+
     def _adapter(self) -> "ModuleAdapter":
         from ingest.models.module import ModuleAdapter
 
+        self._look_here()
         name, _, cls = self.adapter.partition(":")
         try:
             found = getattr(importlib.import_module(name), cls)

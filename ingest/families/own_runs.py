@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from archive.errors import UsageError
 from archive.records import Family as FamilyRecord
 from archive.records import Run
 from ingest.catalogue import Size
@@ -119,6 +120,12 @@ class OwnRuns(Family):
 
 def _header(path: Path) -> Header:
     """The texts that a safetensors file begins with, without loading the library or a tensor."""
-    with path.open("rb") as handle:
-        (length,) = struct.unpack("<Q", handle.read(8))
-        return dict(json.loads(handle.read(length))["__metadata__"])
+    try:
+        with path.open("rb") as handle:
+            (length,) = struct.unpack("<Q", handle.read(8))
+            return dict(json.loads(handle.read(length))["__metadata__"])
+    except (struct.error, ValueError, KeyError, OSError) as error:
+        raise UsageError(
+            f"{path} is no checkpoint of pathscope ({type(error).__name__}: {error}); move it out of the folder, or put the "
+            "file back."
+        ) from None

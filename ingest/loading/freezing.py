@@ -44,7 +44,17 @@ class Freezer:
                 choice.label: choice.settings.freeze(self._given(choice.settings.stored_text, tokenizer))
                 for choice in choices
             }
+            self._refuse_twice(self._frozen[key])
         return self._frozen[key]
+
+    def _refuse_twice(self, frozen: Frozen) -> None:
+        known: dict[str, str] = {}
+        for label, one in frozen.items():
+            other = known.setdefault(one.encoding.hash, label)
+            if other != label:
+                raise UsageError(
+                    f"{self.study.path}: eval sets {other!r} and {label!r} are the same tokens; take one of them out."
+                )
 
     def _given(self, text: str | None, tokenizer: TextTokenizer) -> Given:
         stored = stored_text(self.archive, text) if self.archive is not None and text is not None else None

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ingest.memory import lacks_memory
 from ingest.models.architectures import ARCHITECTURES, Architecture
 from ingest.models.hooked import (
     AttentionSink,
@@ -243,6 +244,8 @@ def _read(folder: Path) -> tuple["PreTrainedModel", dict[str, Any]]:
             "running it is safe"
         ) from None
     except Exception as error:  # whatever a changed byte makes of it, the files are what is wrong
+        if lacks_memory(error):
+            raise
         line = str(error).strip().split("\n")[0][:300]
         raise WeightsRefused(
             f"{folder}: transformers cannot read it ({type(error).__name__}: {line}); fetch it again"

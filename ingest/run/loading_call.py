@@ -1,9 +1,10 @@
 """What is particular to a study that loads: nothing is trained, every run is cut into pieces of its own."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
+from archive.errors import UsageError
 from archive.shard import ShardBuilder
 from archive.store import Archive
 from ingest.estimate import Estimate
@@ -27,6 +28,7 @@ class LoadingCall(Call[LoadedRun]):
     """Carries out a study that loads."""
 
     study: LoadStudy
+    _notes: list[str] = field(default_factory=list)
 
     @property
     def _runs(self) -> Sequence[LoadedRun]:
@@ -46,7 +48,17 @@ class LoadingCall(Call[LoadedRun]):
         )
 
     def _check(self, present: Present) -> None:
-        """Nothing to check: the weights are somebody else's, and their hash is stored."""
+        """A run is where it was loaded from: other weights under the same name would count as measured."""
+        load = self.study.file.load
+        self.study.family.check()
+        for run in self._runs:
+            known, found = present.origins.get(run.name, ""), load.origin(run.spec)
+            if known and known != found and not load.moved:
+                raise UsageError(
+                    f"{self.study.path}: run {run.name!r} in {self.layout.database} was loaded from {known}, the file says "
+                    f"{found}. Give the run another name (family_params.run), or write load.moved = true if only its place "
+                    "is new; weights are then compared as they are read."
+                )
 
     def _missing_eval_sets(self, present: Present) -> Iterator[Callable[[ShardBuilder], None]]:
         entered = set(present.eval_sets)
@@ -54,12 +66,15 @@ class LoadingCall(Call[LoadedRun]):
             for frozen in self._freezer.of_run(run).values():
                 if frozen.encoding.hash not in entered:
                     entered.add(frozen.encoding.hash)
+                    self._notes += [f"{frozen.encoding.name}: {note}" for note in frozen.notes]
                     yield frozen.add_to
 
     def _share_out(self, plan: Plan[LoadedRun], present: Present, dispatch: Dispatch, n_workers: int) -> None:
         wanted = self._wanted(present, *self._extra)
         archive = Archive(self.layout.database)
         frozen: dict[str, FrozenEvalSet] = {}
+        for note in self._notes:
+            dispatch.journal.line(note)
         threads = None if self.executor.kind == "inline" else max(1, n_cores() // n_workers)
         for task in plan.tasks:
             encodings = {
@@ -93,6 +108,7 @@ class LoadingCall(Call[LoadedRun]):
             yield ScanWork(
                 run=task.run,
                 load=self.study.load,
+                origin=self.study.file.load.origin(task.run.spec),
                 refs=some,
                 cells={(task.run.name, ref.step): task.cells[ref.step] for ref in some},
                 eval_sets=eval_sets,

@@ -22,13 +22,15 @@ class Pace:
 class Present:
     """One look into the archive; empty for an archive that does not exist yet.
 
-    spec_hashes: run -> hash of the training settings it was made with. study: the stored resolved study.
+    spec_hashes: run -> hash of the training settings it was made with; origins: run -> where it was loaded from.
+    study: the stored resolved study.
     eval_sets: hashes of the eval sets whose tokens are stored.
     """
 
     cells: Cells = field(default_factory=dict)
     log_reach: LogReach = field(default_factory=dict)
     spec_hashes: dict[str, str] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
     study: dict[str, Any] | None = None
     study_toml: str = ""
     eval_sets: frozenset[str] = frozenset()
@@ -51,6 +53,7 @@ def look(archive: Archive, study: str, runs: Sequence[str]) -> Present:
             cells=known_cells(archive, runs),
             log_reach=_log_reach(archive, runs),
             spec_hashes={r["name"]: json.loads(r["config_json"]).get("spec_hash", "") for r in configs},
+            origins={r["name"]: json.loads(r["config_json"]).get("loaded_from", "") for r in configs},
             study=json.loads(stored[0]["resolved_json"]) if stored else None,
             study_toml=stored[0]["toml"] if stored else "",
             eval_sets=frozenset(r["hash"] for r in eval_sets),

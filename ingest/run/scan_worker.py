@@ -65,15 +65,19 @@ class _Entry:
         self.tasks = {label: NextTokens(frozen=frozen) for label, frozen in work.eval_sets.items()}
         self.builder = ShardBuilder(kind="measure", study=unit.study)
         self.builder.family(self.family.record_of(work.run.spec))
-        self.builder.run(self.family.run_record(work.run.spec))
+        run = self.family.run_record(work.run.spec)
+        origin = {"loaded_from": work.origin} if not run.config else {}
+        self.builder.run(run.model_copy(update={"config": {**run.config, **origin}}))
         self.failures: list[CellFailure] = []
         self.notes: list[str] = []
         self.n_cells = 0
 
-    def fail(self, ref: CheckpointRef, keys: Sequence[str], error: BaseException) -> None:
+    def fail(
+        self, ref: CheckpointRef, keys: Sequence[str], error: BaseException, record: Checkpoint | None = None
+    ) -> None:
         """Enter that all these cells of a checkpoint failed alike; one that does not exist upstream is absent."""
         absent = isinstance(error, CheckpointNotAvailable) and error.permanent
-        record = ref.record()
+        record = record or ref.record()
         if absent:
             record = record.model_copy(update={"integrity": "absent", "integrity_note": str(error)})
         owner = self.builder.checkpoint(record)
@@ -188,11 +192,20 @@ class _Scanner(_Entry):
         of_weights = by_set.pop("", [])
         asked: Mapping[str, list[RegisteredMeasure]] = by_set or {"": []}
         values: list[MeasuredValue] = []
+        lost: list[tuple[list[str], Exception]] = []
         for label, measures in asked.items():
             task = self.tasks[label] if label else NextTokens(frozen=NOTHING)
-            values += scan(model, task, [*measures, *of_weights], batch=self.batch, say=self._note)
-            of_weights = []
-        self.enter(ref.record(commit=commit, weights_hash=weights_hash), values)
+            try:
+                values += scan(model, task, [*measures, *of_weights], batch=self.batch, say=self._note)
+                of_weights = []
+            except Exception as error:  # an eval set that does not fit must not cost the others
+                lost.append(([key for key in keys if self.wish(key)[1] == label], error))
+        if of_weights and label:
+            values += scan(model, NextTokens(frozen=NOTHING), of_weights)
+        record = ref.record(commit=commit, weights_hash=weights_hash)
+        self.enter(record, values)
+        for keys_of_set, reason in lost:
+            self.fail(ref, keys_of_set, reason, record)
 
     def _note(self, note: str) -> None:
         """Remember that memory was short, for this checkpoint and the next."""

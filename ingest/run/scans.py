@@ -12,13 +12,15 @@ from ingest.load_study import LoadedRun, LoadSpec
 class ScanWork:
     """Checkpoints of one run to be fetched, loaded and measured.
 
-    refs: the checkpoints, by step. cells: (run, step) -> keys of what is wanted (`WantedMeasure.key`). eval_sets: by
-    what the study calls them. known_hashes: of the weights that were measured before, by step. threads: for one worker;
-    None leaves the process as it is. n_lost: workers that were lost over it.
+    origin: where the run is from, as the study writes it. refs: the checkpoints, by step. cells: (run, step) -> keys
+    of what is wanted (`WantedMeasure.key`). eval_sets: by what the study calls them. known_hashes: of the weights
+    that were measured before, by step. threads: for one worker; None leaves the process as it is. n_lost: workers
+    that were lost over it.
     """
 
     run: LoadedRun
     load: LoadSpec
+    origin: str
     refs: tuple[CheckpointRef, ...]
     cells: Mapping[tuple[str, int], tuple[str, ...]]
     eval_sets: Mapping[str, FrozenEvalSet]
@@ -50,6 +52,6 @@ class ScanWork:
         """What remains after a worker left these cells."""
         return replace(
             self,
-            refs=tuple(ref for ref in self.refs if (ref.run, ref.step) in left) or self.refs,
+            refs=tuple(ref for ref in self.refs if (ref.run, ref.step) in left),
             cells={key: wanted for key, wanted in self.cells.items() if key in left},
         )

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from archive.errors import PathscopeError, TryAgain
+from archive.errors import NoSpace, PathscopeError, TryAgain
 from archive.records import Study
+from ingest.memory import lacks_memory
 from ingest.run.groups import UnitWork
 from ingest.run.scans import ScanWork
 
@@ -84,9 +85,11 @@ def fail_unit(unit: Unit, error: BaseException) -> UnitReport:
 
 def is_permanent(error: BaseException) -> bool:
     """Whether doing the same again would fail the same way: not so for memory, disks, locks and lost workers."""
-    passing = (MemoryError, OSError, TryAgain, WorkerLost)
-    of_passing = isinstance(error, passing) or isinstance(error.__cause__, passing)
-    return not of_passing and "OutOfMemory" not in type(error).__name__
+    return not any(
+        isinstance(each, OSError | TryAgain | NoSpace | WorkerLost) or lacks_memory(each)
+        for each in (error, error.__cause__)
+        if each is not None
+    )
 
 
 class WorkerLost(Exception):

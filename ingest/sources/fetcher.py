@@ -83,6 +83,11 @@ class Fetcher:
             return Fetched(ref, self.source.get(ref.repository, ref.revision))
         except (CheckpointNotAvailable, NoSpace) as error:
             return Fetched(ref, error=error)
+        except Exception as error:  # one checkpoint's files must not cost the others
+            reason = f"{type(error).__name__}: {error}"
+            return Fetched(
+                ref, error=CheckpointNotAvailable(ref.repository, ref.revision, reason, permanent=False)
+            )
 
     def _get_alone(self, ref: CheckpointRef, waiting: deque[Waiting]) -> Fetched:
         """Once more, with nothing in use: what was fetched ahead gives way and is fetched again later."""

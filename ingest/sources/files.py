@@ -50,8 +50,11 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     if index is None:
         parts = [folder / wanted[1]]
     else:
-        named = json.loads((folder / index).read_text(encoding="utf-8"))["weight_map"].values()
-        parts = [folder / name for name in sorted(set(named))]
+        try:
+            named = json.loads((folder / index).read_text(encoding="utf-8"))["weight_map"].values()
+            parts = [folder / name for name in sorted(set(named))]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Incomplete(f"{index} cannot be read ({type(error).__name__}: {error})") from None
     for path in parts:
         if not path.is_file():
             raise Incomplete(f"{path.name} is missing")

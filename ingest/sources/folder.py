@@ -43,7 +43,9 @@ class FolderSource(Source):
         """The snapshot's folder, with all wanted files present."""
         snapshot = self._find(repository, revision)
         if snapshot is None:
-            raise CheckpointNotAvailable(repository, revision, self._reason(repository), permanent=True)
+            # a folder that is gone or empty may be a disk that is not mounted or a mistyped path
+            others = self.root.is_dir() and bool(self._listed(repository))
+            raise CheckpointNotAvailable(repository, revision, self._reason(repository), permanent=others)
         try:
             self.files.check(snapshot.folder)
         except Incomplete as error:

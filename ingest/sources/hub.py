@@ -281,13 +281,13 @@ def _translated(repository: str, revision: str, call: Callable[[], T]) -> T:
         raise unavailable(reason, permanent=False) from None
     except GatedRepoError:
         reason = "the repository is gated; accept its terms on the hub and set HF_TOKEN."
-        raise unavailable(reason, permanent=True) from None
+        raise unavailable(reason, permanent=False) from None
     except RevisionNotFoundError:
         reason = "the repository has no such revision; `pathscope families` says what a run should have."
         raise unavailable(reason, permanent=True) from None
     except RepositoryNotFoundError:
         reason = "no such repository, or it is private; check its name, or set HF_TOKEN."
-        raise unavailable(reason, permanent=True) from None
+        raise unavailable(reason, permanent=False) from None
     except HFValidationError as error:
         raise unavailable(f"no valid name of a repository: {error}", permanent=True) from None
     except LocalEntryNotFoundError:

@@ -17,7 +17,7 @@ class SingleFiles(Source):
         path = self.root / revision
         if not path.is_file():
             reason = f"there is no file {path}; put it back, or leave the checkpoint out."
-            raise CheckpointNotAvailable(repository, revision, reason, permanent=True)
+            raise CheckpointNotAvailable(repository, revision, reason, permanent=self.root.is_dir())
         return Snapshot(path)
 
     def revisions(self, repository: str) -> tuple[str, ...]:

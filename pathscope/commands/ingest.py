@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def ingest(
     studies: Annotated[
-        list[Path], typer.Argument(metavar="STUDY.toml...", help="AnyStudy files (docs/studies.md).")
+        list[Path], typer.Argument(metavar="STUDY.toml...", help="Study files (docs/studies.md).")
     ],
     archive: ArchiveOption = None,
     fill: Annotated[

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -12,12 +14,15 @@ from archive.create import ensure_archive
 from archive.errors import UsageError
 from archive.layout import Layout, pending_shards
 from archive.records import Provenance
+from archive.shard import ShardBuilder
 from archive.store import Archive
 from archive.upkeep.change import changing
 from archive.upkeep.drift import SAME, CellDrift, compare, describe_change
 from archive.upkeep.recomputing import Recomputation, recompute
 from archive.upkeep.sampled import Rows, StoredCell, draw, parse_share
+from ingest.load_study import LoadSpec
 from ingest.recompute import now, recompute_cells
+from ingest.recompute_loaded import LoadedAgain
 from pathscope.drift_table import print_drift
 from tests.ingest.run.running import STEPS, TOML, content, go
 
@@ -174,6 +179,39 @@ def test_an_archive_without_weights_has_nothing_to_measure_again(tmp_path: Path)
     with (console := Console(width=200)).capture() as said:
         print_drift(console, result, quiet=False)
     assert "nothing to measure again" in said.get()
+
+
+# --- loaded checkpoints that cannot be had any more
+
+
+@pytest.mark.parametrize(
+    ("load", "said"),
+    [
+        ({"family": "saved_runs", "family_params": {"folder": "/gone"}}, "/gone"),
+        ({"family": "own_runs", "family_params": {"folder": "/gone"}}, "/gone"),
+        ({"family": "hugging_face", "family_params": {"folder": 3}}, "cannot be found again"),
+        ({"family": "of another version"}, "no family"),
+    ],
+)
+def test_what_cannot_be_found_again_is_left_out_and_not_wrong(load: dict[str, object], said: str) -> None:
+    stored = replace(cell(Provenance()), load=load)
+    again = LoadedAgain(cast(Archive, None), [stored], cast(ShardBuilder, None))
+    again.measure()
+    ((out, reason, wrong),) = [(n.cell, n.reason, n.wrong) for n in again.not_measured]
+    assert (out, wrong) == (stored, False)
+    assert said in reason
+
+
+def test_a_disk_that_fails_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(self: LoadSpec) -> None:
+        raise OSError("Input/output error")
+
+    monkeypatch.setattr(LoadSpec, "make_family", failing)
+    again = LoadedAgain(
+        cast(Archive, None), [replace(cell(Provenance()), load={"family": "x"})], cast(ShardBuilder, None)
+    )
+    again.measure()
+    assert [(n.wrong, "Input/output error" in n.reason) for n in again.not_measured] == [(False, True)]
 
 
 # --- comparing, without any model

@@ -6,6 +6,7 @@ import pytest
 from archive.errors import UsageError
 from archive.store import Archive
 from queries.head import head
+from queries.render import as_text
 from tests.queries.language import LAST_TARGET_HERE, PREFIX_HERE, cell, head_looks, pairs
 from tests.queries.simulated import HEADS_HERE, Simulation
 
@@ -89,3 +90,12 @@ def test_a_head_that_is_not_there_is_refused(archive: Archive) -> None:
         head(archive, layer=7)
     with pytest.raises(UsageError, match="nobody"):
         head(archive, source="nobody")
+
+
+def test_what_people_need_first_fits_a_narrow_terminal(archive: Archive) -> None:
+    rows, summary = head(archive, layer=1, head=1).table, head(archive, layer=1, head=1).summary
+    assert rows.column_names[:5] == ["run", "score", "step", "value", "chance"]
+    assert summary is not None
+    assert summary.column_names[:4] == ["run", "score", "last", "chance"]
+    lines = as_text(head(archive, layer=1, head=1), width=80).splitlines()
+    assert any({"score", "step", "value"} <= set(line.split()) for line in lines)

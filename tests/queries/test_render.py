@@ -182,6 +182,20 @@ def test_groups_are_shown_by_what_they_differ_in(answer: LossCurves) -> None:
     assert "2400" in text
 
 
+def test_a_long_first_column_is_broken_into_lines_and_leaves_room_for_the_numbers(answer: LossCurves) -> None:
+    table = pa.table({"group": [f"{k}{'word' * 30}" for k in (1, 2)], "reached": [700, 2400]})
+    text = as_text(replace(answer, table=table), width=80)
+    assert "2400" in text
+    assert "".join(line.split(" ")[0] for line in text.splitlines()).count("word") == 60
+
+
+def test_rows_that_are_all_alike_keep_their_columns(answer: LossCurves) -> None:
+    table = pa.table({"group": ["a", "b"], "gradual": [3, 3]})
+    text = as_text(replace(answer, table=table), width=80)
+    assert "gradual" in text
+    assert "all rows" not in text
+
+
 def test_a_single_row_is_written_downwards_and_whole(answer: LossCurves) -> None:
     table = pa.table({f"column_number_{k}": ["x" * 30] for k in range(10)})
     text = as_text(replace(answer, table=table), width=80)

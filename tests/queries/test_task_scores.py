@@ -116,6 +116,30 @@ def test_tokenizations_of_one_task_are_kept_apart(simulation: Simulation) -> Non
     assert answer.summary is not None
     assert answer.summary["n_runs"].to_pylist() == [1, 1]
     assert any("several tokenizations" in line for line in answer.limits)
+    overview = answer.overview()
+    assert overview is not None
+    assert sorted(overview["tokenizer"].to_pylist()) == ["other words", "words"]
+
+
+def test_a_metric_that_only_one_tokenization_has_is_said_to_be_missing_in_the_other(
+    simulation: Simulation,
+) -> None:
+    scores = {"logit_diff": np.ones(12), "accuracy": np.ones(12)}
+    for run, encoding, n in zip(simulation.seeds(2), (IOI, IOI_OTHERWISE), (2, 1), strict=True):
+        prompts(simulation, run, 1, dict(list(scores.items())[:n]), encoding)
+    (line,) = [x for x in task_scores(simulation.commit()).limits if x.startswith("Not there")]
+
+    assert "task_accuracy of ioi (other words)" in line
+    assert "task_accuracy of ioi (words)" not in line
+
+
+def test_one_tokenization_can_be_asked_for(simulation: Simulation) -> None:
+    for run, encoding in zip(simulation.seeds(2), (IOI, IOI_OTHERWISE), strict=True):
+        prompts(simulation, run, 1, {"logit_diff": np.ones(12)}, encoding)
+    archive = simulation.commit()
+
+    assert task_scores(archive, eval_set="ioi: words").table["run"].to_pylist() == ["s0"]
+    assert task_scores(archive, tasks=("ioi",)).table["run"].to_pylist() == ["s0", "s1"]
 
 
 def test_several_tasks_and_one_of_them(simulation: Simulation) -> None:

@@ -123,6 +123,29 @@ def test_variants_can_be_asked_for_one_by_one(tmp_path: Path) -> None:
         assert loss_curves(archive, **asked).table.num_rows == n_rows
 
 
+def test_eval_sets_of_one_name_are_told_apart_by_their_tokenizers(tmp_path: Path) -> None:
+    from archive.committer import commit_inbox
+    from archive.records import Checkpoint, Part, Tokenizer
+    from archive.shard import ShardBuilder
+
+    path = demo(tmp_path / "x.duckdb")
+    archive = Archive(path)
+    shard = ShardBuilder(kind="measure")
+    shard.tokenizer(Tokenizer(hash="w", name="words"))
+    same_name = Encoding(hash="f" * 64, name="all pairs mod 47", tokenizer="w")
+    quantity = shard.quantity(Quantity(measure=LOSS, encoding=same_name))
+    point = shard.checkpoint(Checkpoint(run="demo-s0", step=1200, label="step1200"))
+    shard.add("fact_scalar", point, quantity, part=shard.part(Part(kind="split", name="test")), value=0.5)
+    shard.cell(point, quantity)
+    shard.write(archive.layout.inbox)
+    assert commit_inbox(archive.layout).refused == []
+    (loss,) = [s for s in catalogue(archive) if s.measure == "loss"]
+    words = next(v for v in loss.variants if v.label == "all pairs mod 47: words")
+    assert len(loss.variants) == 2
+    asked = parameters(loss, Choices("loss", variant=words.label), RunSelection(), "test")
+    assert loss_curves(archive, **asked).table["value"].to_pylist() == [0.5]
+
+
 def test_a_log_is_never_swapped_for_what_was_measured(demo: Archive) -> None:
     for series in catalogue(demo):
         asked = parameters(series, Choices(series.measure), RunSelection(), series.variants[0].parts[0])

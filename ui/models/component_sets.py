@@ -8,6 +8,7 @@ from typing import Any
 from archive.store import Archive
 from queries.checkpoints import find_left_out
 from queries.quantities import VARIANT_FIELDS, Which, choose_quantity
+from queries.refusals import eval_set_names
 from queries.select import RunSelection, select_runs
 from queries.tables import in_order
 
@@ -19,8 +20,10 @@ WITH done AS (
   WHERE l.subject_kind = 1 AND l.state = 1
   GROUP BY l.quantity_id
 )
-SELECT q.measure, q.version, q.unit, q.eval_set, q.params_json, q.weight_processing, q.dtype, q.site, q.source, d.n_runs
+SELECT q.measure, q.version, q.unit, q.eval_set, q.encoding_hash, e.tokenizer, q.params_json, q.weight_processing, q.dtype,
+       q.site, q.source, d.n_runs
 FROM v_quantity q JOIN done d ON d.quantity_id = q.quantity_id
+JOIN v_encoding e ON e.encoding_id = q.encoding_id
 WHERE q.table_name = $table
 ORDER BY q.measure, q.version, q.quantity_id"""
 
@@ -121,7 +124,9 @@ def rests(sets: Sequence[ComponentSet], label: str, eval_set: str) -> list[Compo
 
 def _sets(rows: Sequence[Mapping[str, Any]]) -> list[ComponentSet]:
     """Sets of one measure; versions of one variant are one set, because the query takes the newest complete one."""
-    # an encoding cannot be asked for by its hash; its name says it, or the query refuses with the reason
+    sets = eval_set_names((row["eval_set"], row["tokenizer"], row["encoding_hash"]) for row in rows)
+    rows = [{**row, "eval_set": sets[row["encoding_hash"]]} for row in rows]
+    # the name of an eval set, with its tokenizer where several share it, says which encoding it is
     named = [f for f in VARIANT_FIELDS if f != "encoding_hash"]
     differing = [f for f in named if len({row[f] for row in rows}) > 1]
     grouped: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}

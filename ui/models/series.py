@@ -6,12 +6,13 @@ from typing import Any
 
 from archive.store import Archive
 from queries.quantities import VARIANT_FIELDS, Which
+from queries.refusals import eval_set_names
 from queries.select import RunSelection
 
 _QUANTITIES_SQL = """\
-SELECT q.quantity_id, q.measure, q.version, q.unit, q.eval_set, q.encoding_hash, q.params_json,
+SELECT q.quantity_id, q.measure, q.version, q.unit, q.eval_set, q.encoding_hash, e.tokenizer, q.params_json,
        q.weight_processing, q.dtype, q.site, q.source
-FROM v_quantity q
+FROM v_quantity q JOIN v_encoding e ON e.encoding_id = q.encoding_id
 WHERE q.table_name IN ('fact_scalar', 'fact_log')
 ORDER BY q.measure, q.version, q.quantity_id"""
 
@@ -140,7 +141,9 @@ def _variants(
     rows: Sequence[Mapping[str, Any]], parts: Mapping[int, list[dict[str, Any]]]
 ) -> tuple[Variant, ...]:
     """What differs in more than its version, most runs first."""
-    # an encoding cannot be asked for by its hash; its name says it, or the query refuses with the reason
+    sets = eval_set_names((row["eval_set"], row["tokenizer"], row["encoding_hash"]) for row in rows)
+    rows = [{**row, "eval_set": sets[row["encoding_hash"]]} for row in rows]
+    # the name of an eval set, with its tokenizer where several share it, says which encoding it is
     named = [f for f in VARIANT_FIELDS if f != "encoding_hash"]
     differing = [f for f in named if len({row[f] for row in rows}) > 1]
     grouped: dict[tuple[str, ...], list[int]] = {}

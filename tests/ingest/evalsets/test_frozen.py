@@ -65,9 +65,9 @@ def test_every_kind_comes_back_from_the_archive_as_it_was(layout, texts, hub):
     )
     here = Given(hub, folder=texts)
     frozen = [
-        TextFiles(
-            files=("*.txt", "b.jsonl"), context=20, min_tokens=3, windows="all", bos="prepend", licence="MIT"
-        ).freeze(here),
+        TextFiles(files=("*.txt", "b.jsonl"), context=20, windows="all", bos="prepend", licence="MIT").freeze(
+            here
+        ),
         TextFiles(files=("a.txt",), context=16).freeze(Given(BYTES, folder=texts)),
         RepeatedTokens(n_sequences=4).freeze(here),
         IndirectObject(n_prompts=30).freeze(here),

@@ -29,7 +29,7 @@ def test_prompts_keep_their_own_length_and_are_read_at_their_end(tmp_path):
     assert frozen.items.template == ("sums", "")
     assert frozen.items.facts == ({"level": 3, "positions": "first"}, {})
     assert frozen.encoding.context_length == 12
-    assert frozen.encoding.name == "prompts, 2 prompts: bytes"
+    assert frozen.encoding.name == "prompts"
 
 
 def test_the_answer_is_part_of_the_hash(tmp_path):

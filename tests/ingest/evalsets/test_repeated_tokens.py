@@ -26,7 +26,7 @@ def test_the_published_protocol():
 
 def test_the_other_usual_protocol_without_a_start_token():
     frozen = RepeatedTokens(block=50, copies=2, n_sequences=3, bos="none").freeze(GIVEN)
-    assert frozen.encoding.name == "repeated_tokens, 50 × 2: bytes"
+    assert frozen.encoding.name == "repeated_tokens, 50 × 2"
     assert (frozen.sequences.lengths == 100).all()
     assert frozen.copies.reshape(3, 100).tolist() == [[1] * 50 + [2] * 50] * 3
 

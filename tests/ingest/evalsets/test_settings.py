@@ -32,7 +32,10 @@ def test_a_table_of_a_study_file_makes_settings_and_back(kind):
 
 
 def test_an_unknown_kind_or_key_is_named():
-    with pytest.raises(UnknownName, match="no eval set 'txt'; did you mean 'text'"):
+    with pytest.raises(
+        UnknownName,
+        match=r"kind 'txt'; did you mean 'text'\? there are ioi, prompts, repeated_tokens, stdlib, text",
+    ):
         make_eval_set({"kind": "txt"})
     with pytest.raises(EvalSetRefused, match="needs a kind: ioi, prompts, repeated_tokens, stdlib, text"):
         make_eval_set({"files": ["a.txt"]})

@@ -30,30 +30,32 @@ def text_set(tmp_path, *texts, bos="none", **settings):
 
 
 @given(texts=TEXTS, context=st.integers(2, 20), bos=st.sampled_from([[], [256]]))
-def test_all_windows_together_are_the_documents_and_no_sequence_is_too_long(texts, context, bos):
+def test_all_windows_together_are_the_documents_but_for_their_ends(texts, context, bos):
     found = documents(*texts)
-    sequences, n_short = cut(found, BYTES, bos, context=context, windows="all", min_tokens=1)
-    assert n_short == 0
-    assert sequences.lengths.max() <= context
-    for number, document in enumerate(found.documents):
+    room = context - len(bos)
+    wholes = [len(d.text.encode()) // room for d in found.documents]
+    assume(sum(wholes))
+    sequences, n_short = cut(found, BYTES, bos, context=context, windows="all")
+    assert n_short == sum(len(d.text.encode()) % room > 0 for d in found.documents)
+    assert (sequences.lengths == context).all()
+    for number, (document, n) in enumerate(zip(found.documents, wholes, strict=True)):
         mine = np.flatnonzero(sequences.document == number)
-        windows = [sequences[i][len(bos) :] for i in mine]
-        assert bytes(np.concatenate(windows).tolist()).decode() == document.text
-        assert sequences.start[mine].tolist() == np.cumsum([0, *map(len, windows[:-1])]).tolist()
-    assert sequences.byte_lengths.sum() == sum(len(t.encode()) for t in texts)
+        windows = [bytes(sequences[i][len(bos) :].tolist()) for i in mine]
+        assert b"".join(windows) == document.text.encode()[: n * room]
+        assert sequences.start[mine].tolist() == [k * room for k in range(n)]
+    assert sequences.byte_lengths.sum() == sum(wholes) * room
     assert all((sequences[i][: len(bos)] == bos).all() for i in range(len(sequences)))
 
 
-@given(texts=TEXTS, context=st.integers(2, 20), shortest=st.integers(2, 20))
-def test_the_first_window_of_every_document_that_is_long_enough(texts, context, shortest):
-    assume(shortest <= context)
+@given(texts=TEXTS, context=st.integers(2, 20))
+def test_the_first_window_of_every_document_that_is_long_enough(texts, context):
     found = documents(*texts)
-    long_enough = [d for d in found.documents if len(d.text.encode()) >= shortest]
+    long_enough = [d for d in found.documents if len(d.text.encode()) >= context]
     if not long_enough:
         with pytest.raises(EvalSetRefused, match=r"no document gives .* the longest of"):
-            cut(found, BYTES, [], context=context, windows="first", min_tokens=shortest)
+            cut(found, BYTES, [], context=context, windows="first")
         return
-    sequences, n_short = cut(found, BYTES, [], context=context, windows="first", min_tokens=shortest)
+    sequences, n_short = cut(found, BYTES, [], context=context, windows="first")
     assert n_short == len(texts) - len(long_enough)
     assert [bytes(sequences[i].tolist()) for i in range(len(sequences))] == [
         d.text.encode()[:context] for d in long_enough
@@ -79,12 +81,11 @@ def test_a_text_set_with_a_start_token(tmp_path):
     assert not np.isnan(np.delete(frozen.sequences.bigram_surprisal, first)).any()
 
 
-def test_all_windows_of_long_enough_documents(tmp_path):
-    frozen = text_set(tmp_path, "abcdefghij", context=4, windows="all", min_tokens=2)
-    assert [bytes(frozen.sequences[i].tolist()) for i in range(3)] == [b"abcd", b"efgh", b"ij"]
-    assert frozen.sequences.start.tolist() == [0, 4, 8]
+def test_all_whole_windows_of_a_document(tmp_path):
     whole = text_set(tmp_path, "abcdefghij", context=4, windows="all")
-    assert len(whole.sequences) == 2
+    assert [bytes(whole.sequences[i].tolist()) for i in range(2)] == [b"abcd", b"efgh"]
+    assert whole.sequences.start.tolist() == [0, 4]
+    assert not whole.is_ragged
     assert whole.notes == ("1 window of fewer than 4 tokens left out",)
 
 
@@ -121,8 +122,8 @@ def test_a_frozen_text_set_keeps_its_hash(tmp_path):
 
 
 def test_impossible_settings_are_refused():
-    with pytest.raises(ValidationError, match="min_tokens = 9 is beyond context = 4"):
-        TextFiles(files=("a",), context=4, min_tokens=9)
+    with pytest.raises(ValidationError, match="context"):
+        TextFiles(files=("a",), context=1)
     with pytest.raises(ValidationError, match="files"):
         TextFiles(files=())
 
@@ -136,7 +137,7 @@ def test_a_token_longer_than_the_archive_can_say_is_refused():
     with pytest.raises(
         EvalSetRefused, match=r"0\.txt: one token stands for 40000 bytes, the archive holds 32767"
     ):
-        cut(documents("x" * 40_001), unknown, [], context=2, windows="first", min_tokens=2)
+        cut(documents("x" * 40_001), unknown, [], context=2, windows="first")
 
 
 def classes(text, *lengths):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from archive.errors import UnknownName, UsageError
+from archive.errors import NoSpace, UnknownName, UsageError
 from archive.layout import Layout
 from archive.store import Archive
 from archive.upkeep.recomputing import recompute
@@ -18,7 +18,10 @@ from ingest.evalsets.stored import stored_eval_set
 from ingest.load_study import LoadStudy
 from ingest.mathematics.prompt_scores import prompt_scores
 from ingest.recompute import now, recompute_cells
+from ingest.run import scan_worker
 from ingest.run.conduct import IngestReport, Options, ingest
+from ingest.run.stopping import StopCheck
+from ingest.run.unit import is_permanent
 from ingest.study_files import parse_study
 from tests.ingest.run.running import Quiet
 from tests.ingest.run.series import CODE, N_CELLS, STEPS, TOML, build_series
@@ -103,16 +106,24 @@ def test_filling_a_measure_that_the_study_does_not_name(measured: Path) -> None:
     assert (report.state, report.n_filled) == ("done", len(STEPS))
 
 
-def test_numbers_do_not_depend_on_where_a_call_ends(home: Path) -> None:
-    whole = home / "whole.duckdb"
-    ingest(study_in(home), whole, Options(), Quiet())
-    go(home, deadline=0.0)  # one checkpoint at most, then stop
-    for _ in range(12):
-        if go(home, deadline=0.0).state in ("done", "nothing to do"):
-            break
-    assert go(home).state in ("done", "nothing to do")
+def test_numbers_do_not_depend_on_where_a_call_ends(
+    home: Path, measured: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StopCheck, "__call__", lambda self: True)  # after the first checkpoint of every call
+    filled = []
+    while (report := go(home)).state == "stopped":
+        filled.append(report.n_filled)
+    assert report.state in ("done", "nothing to do")
+    assert len(filled) >= len(STEPS) - 1
+    assert 0 < max(filled) < N_CELLS
     query = """SELECT measure, step, eval_set, layer, head, value FROM v_head_score ORDER BY ALL"""
-    assert archive_in(home).rows(query) == Archive(whole).rows(query)
+    assert archive_in(home).rows(query) == archive_in(measured).rows(query)
+
+
+def test_a_long_unit_is_cut_and_goes_on(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan_worker, "UNIT_SECONDS", 0.0)
+    assert go(home).state == "done"
+    assert sum(counts(home).values()) == N_CELLS
 
 
 def test_the_loss_is_that_of_the_model(measured: Path) -> None:
@@ -234,13 +245,6 @@ def test_a_wrong_study_is_refused_with_what_to_write(
     assert not (home / "x.duckdb").exists() or not counts(home)
 
 
-def test_sequences_beyond_the_context_are_refused_by_name(home: Path) -> None:
-    report = go(home, TOML.replace("context = 24", "context = 65"))
-    assert report.n_filled == 0
-    assert {failure.error_class for failure in report.failures} == {"EvalSetRefused"}
-    assert "tiny takes 64" in report.failures[0].message
-
-
 def test_less_memory_means_smaller_batches_and_a_note(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ingest.models.hugging_face import HuggingFaceModel
 
@@ -279,3 +283,79 @@ def test_results_are_measured_again_from_where_the_checkpoints_came(home: Path) 
     again = recompute(database, 1.0, 0, "all", recompute_cells, now)
     assert again.ok
     assert {out.cell.step for out in again.left_out} == {2}
+    shutil.rmtree(home / "series")
+    again = recompute(database, 1.0, 0, "all", recompute_cells, now)
+    assert (again.ok, len(again.left_out)) == (True, N_CELLS)
+
+
+def test_a_place_that_cannot_be_reached_costs_nothing_that_was_measured(home: Path) -> None:
+    text = TOML.replace('folder = "series"', 'repository = "org/tiny", revisions = ["step0", "step1"]')
+    text = text.replace('tokenizer = "bytes"', 'tokenizer = "bytes"\nsource = "path:hub"').replace(
+        "[0, 8]", "[0]"
+    )
+    shutil.copytree(home / "series", home / "hub" / "org" / "tiny")
+    assert go(home, text).state == "done"
+    (home / "hub").rename(home / "unmounted")
+    more = text.replace('"weight_norm"]', '"weight_norm", "head.first_token"]')
+    report = go(home, more)
+    assert {failure.permanent for failure in report.failures} == {False}
+    integrity = "SELECT DISTINCT integrity FROM v_checkpoint"
+    assert archive_in(home).rows(integrity) == [{"integrity": "ok"}]
+    (home / "unmounted").rename(home / "hub")
+    assert go(home, more).state == "done"
+
+
+def test_an_absent_checkpoint_that_appears_is_measured_when_asked(home: Path) -> None:
+    text = TOML.replace('folder = "series"', 'repository = "org/tiny", revisions = ["step0", "step1"]')
+    text = text.replace('tokenizer = "bytes"', 'tokenizer = "bytes"\nsource = "path:hub"').replace(
+        "[0, 8]", "[0]"
+    )
+    shutil.copytree(home / "series" / "step0", home / "hub" / "org" / "tiny" / "step0")
+    first = go(home, text)
+    assert first.n_given_up > 0
+    shutil.copytree(home / "series" / "step1", home / "hub" / "org" / "tiny" / "step1")
+    assert go(home, text).state == "nothing to do"
+    assert go(home, text, retry_failed=True).state == "done"
+    assert archive_in(home).rows("SELECT DISTINCT integrity FROM v_checkpoint") == [{"integrity": "ok"}]
+
+
+def test_other_weights_under_a_known_name_are_refused(measured: Path) -> None:
+    shutil.copytree(measured / "series", measured / "other")
+    other = TOML.replace('folder = "series"', 'folder = "other"')
+    with pytest.raises(UsageError, match="was loaded from"):
+        go(measured, other)
+    assert go(measured, other.replace("[load]", "[load]\nmoved = true")).state == "nothing to do"
+
+
+def test_one_unreadable_file_costs_one_checkpoint(home: Path) -> None:
+    step = home / "series" / "step2"
+    (step / "model.safetensors").rename(step / "model-00001-of-00001.safetensors")
+    (step / "model.safetensors.index.json").write_text("not JSON")
+    report = go(home)
+    assert {failure.step for failure in report.failures} == {2}
+    assert "model.safetensors.index.json" in report.failures[0].message
+
+
+def test_an_eval_set_that_does_not_fit_costs_only_itself(home: Path) -> None:
+    report = go(home, TOML.replace("context = 24", "context = 65"))
+    assert {failure.error_class for failure in report.failures} == {"EvalSetRefused"}
+    assert "tiny takes 64" in report.failures[0].message
+    found = counts(home)
+    assert found["head.prefix_matching", 8] == 1
+    assert found["weight_norm", 8] == 1
+
+
+def test_the_same_tokens_twice_are_refused(home: Path) -> None:
+    twice = TOML.replace(
+        "[measures]",
+        '[[eval_sets]]\nkind = "repeated_tokens"\nname = "again"\nblock = 5\ncopies = 3\n'
+        "n_sequences = 4\n[measures]",
+    )
+    with pytest.raises(UsageError, match="the same tokens"):
+        go(home, twice)
+
+
+def test_what_passes_by_itself_is_not_permanent() -> None:
+    assert not is_permanent(NoSpace("full"))
+    assert not is_permanent(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"))
+    assert is_permanent(ValueError("wrong"))
