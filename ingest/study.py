@@ -2,12 +2,14 @@
 
 import itertools
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from archive.errors import UsageError
 from ingest.naming import leaves, run_name, sweep_label, with_value
 from ingest.study_parts import AnyRun, AnyStudy, AnyStudyFile
 from ingest.train.spec import Seeds, Settings, TrainSpec
@@ -117,18 +119,32 @@ class StudyFile(AnyStudyFile):
         return runs
 
     def specs(self) -> list[tuple[str, TrainSpec]]:
-        """Every combination of swept settings with its label ("" when nothing is swept)."""
+        """Every combination of swept settings that can be trained, with its label ("" when nothing is swept)."""
+        return [(label, spec) for label, spec in self._combinations() if isinstance(spec, TrainSpec)]
+
+    def refused(self) -> list[tuple[str, str]]:
+        """Every other combination with its label, and why it cannot be trained."""
+        return [(label, why) for label, why in self._combinations() if isinstance(why, str)]
+
+    def _combinations(self) -> Iterator[tuple[str, TrainSpec | str]]:
         if not self.sweep:
-            return [("", self.train)]
+            yield "", self.train
+            return
         written = self.train.model_dump(mode="json")
-        specs = []
         for values in itertools.product(*self.sweep.values()):
             chosen = dict(zip(self.sweep, values, strict=True))
             settings = written
             for key, value in chosen.items():
                 settings = with_value(settings, key.split("."), value)
-            specs.append((sweep_label(chosen), TrainSpec.model_validate(settings)))
-        return specs
+            try:
+                yield sweep_label(chosen), TrainSpec.model_validate(settings)
+            except ValidationError as error:
+                first = error.errors()[0]
+                place = ".".join(map(str, first["loc"]))
+                found = "" if isinstance(first["input"], dict) else f" = {first['input']!r}"
+                yield sweep_label(chosen), f"{place}{found}: {first['msg']}"
+            except UsageError as error:
+                yield sweep_label(chosen), str(error)
 
     @model_validator(mode="after")
     def _sweep_works(self) -> Self:
@@ -146,13 +162,9 @@ class StudyFile(AnyStudyFile):
             n *= len(values)
         if n > MAX_RUNS:
             raise ValueError(f"{n} runs; a study may have {MAX_RUNS}")
-        try:
-            specs = self.specs()
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise ValueError(
-                f"sweep: {'.'.join(map(str, first['loc']))} = {first['input']!r}: {first['msg']}"
-            ) from None
+        specs = self.specs()
+        if not specs:  # a mistake rather than a sweep that goes too far
+            raise ValueError(f"sweep: {self.refused()[0][1]}")
         seen: dict[str, str] = {}
         for label, spec in specs:
             if spec.hash in seen:

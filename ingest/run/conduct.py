@@ -130,7 +130,8 @@ class Call(ABC, Generic[Run]):
         present = self._look()
         plan = self._plan(present)
         estimated = self._estimate(plan, present)
-        return self._report(plan, plan, "planned" if plan.tasks else "nothing to do", estimated=estimated)
+        state: State = "planned" if plan.tasks else "nothing to do"
+        return self._report(plan, plan, state, estimated=estimated, tally=Tally(failures=self._refused()))
 
     def run(self, stopper: Stopper) -> IngestReport:
         """Do it, with the study's lock held and the stopper listening."""
@@ -156,6 +157,9 @@ class Call(ABC, Generic[Run]):
             on_progress=self.watcher.progressed,
             on_failure=self.watcher.failed,
         )
+        for failure in self._refused():
+            dispatch.tally.failures.append(failure)
+            self.watcher.failed(failure)
         self._share_out(plan, present, dispatch, n_workers)
         dispatch.run(executor, n_workers)
         after = self._plan(self._look(), retry_failed=False)
@@ -227,6 +231,10 @@ class Call(ABC, Generic[Run]):
     @abstractmethod
     def _work_out(self, present: Present, extra: tuple[str, ...]) -> Wanted:
         """What the study asks for, with these measures besides those it names."""
+
+    def _refused(self) -> list[CellFailure]:
+        """What of the study can never be done; none by default."""
+        return []
 
     @abstractmethod
     def _check(self, present: Present) -> None:

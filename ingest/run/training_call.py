@@ -6,16 +6,20 @@ from functools import partial
 
 from archive.errors import UsageError
 from archive.identity import canonical_json
+from archive.records import Run
+from archive.schema.base import CellState
 from archive.shard import ShardBuilder
 from ingest.estimate import Estimate, estimate
+from ingest.naming import run_name
 from ingest.plan import Plan, RunTask
 from ingest.run.conduct import Call, stored_wanted
 from ingest.run.dispatch import Dispatch
 from ingest.run.groups import Group, UnitWork, assign, cut, folder_name, stored_groups
 from ingest.run.present import Present
-from ingest.run.unit import WeightsLost
+from ingest.run.unit import CellFailure, WeightsLost
 from ingest.run.workers import n_processes
 from ingest.study import PlannedRun, Study
+from ingest.train.spec import Seeds
 from ingest.wanted import Wanted, wanted_of
 
 
@@ -54,6 +58,33 @@ class TrainingCall(Call[PlannedRun]):
 
                 entered.add(task.eval_set.encoding.hash)
                 yield partial(add_eval_set, task=task)
+        if self.study.file.refused():
+            yield self._enter_refused
+
+    def _refused(self) -> list[CellFailure]:
+        return [
+            CellFailure(f"{self.study.name}/{label}", None, None, UsageError.__name__, why, permanent=True)
+            for label, why in self.study.file.refused()
+        ]
+
+    def _enter_refused(self, builder: ShardBuilder) -> None:
+        """Enter the training of runs whose settings are impossible as failed for good."""
+        from ingest.train.log import LOG_METRICS  # imports torch
+
+        file = self.study.file
+        for label, why in file.refused():
+            for init, data_order, split in file.seeds.combinations():
+                seeds = Seeds(init=init, data_order=data_order, split=split)
+                run = Run(name=run_name(self.study.name, label, seeds), condition=label, notes=(why,))
+                owner = builder.run(run)
+                for metric in LOG_METRICS:
+                    builder.failed_cell(
+                        owner,
+                        builder.quantity(metric.quantity(file.train)),
+                        CellState.FAILED_PERMANENT,
+                        error_class=UsageError.__name__,
+                        message=why,
+                    )
 
     def _share_out(
         self, plan: Plan[PlannedRun], present: Present, dispatch: Dispatch, n_workers: int

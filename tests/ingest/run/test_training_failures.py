@@ -11,7 +11,7 @@ from archive.errors import UsageError
 from archive.layout import Layout
 from archive.store import Archive
 from ingest.run import worker
-from tests.ingest.run.running import STEPS, TOML, Content, content, go
+from tests.ingest.run.running import STEPS, TOML, Content, Quiet, content, go
 
 
 def test_a_folder_that_vanishes_during_training_fails_its_run_and_may_be_tried_again(
@@ -70,6 +70,31 @@ def test_what_cannot_be_done_is_refused_with_the_numbers_before_anything_runs(
     with pytest.raises(UsageError, match=said):
         go(tmp_path / "x.duckdb", TOML.replace(old, new))
     assert list(Layout.of(tmp_path / "x.duckdb").checkpoints.glob("*")) == []
+
+
+def test_an_impossible_value_of_a_sweep_fails_alone_and_is_in_the_ledger(path: Path) -> None:
+    text = TOML.replace(
+        "[seeds]", '[sweep]\n"task_params.p" = [5, 6, 7]\n"task_params.frac_train" = [0.5, 0.001]\n[seeds]'
+    )
+    planned = go(path, text, dry_run=True)
+    assert (planned.state, planned.n_runs, len(planned.failures)) == ("planned", 4, 4)
+    watcher = Quiet()
+    report = go(path, text, watcher)
+    assert (report.exit_code, report.n_present, report.n_left) == (1, report.n_wanted, 0)
+    assert watcher.failures == list(report.failures)
+    said = {failure.run: failure.message for failure in report.failures}
+    assert "p = 6 is not a prime" in said["tiny/p=6,frac_train=0.5"]
+    assert "both splits need at least one" in said["tiny/p=5,frac_train=0.001"]
+    archive = Archive(path)
+    failed = archive.rows(
+        "SELECT DISTINCT run, state, message FROM v_failure WHERE run LIKE '%p=6,frac_train=0.5%'"
+    )
+    assert [(row["run"], row["state"]) for row in failed] == [
+        ("tiny/p=6,frac_train=0.5/init0-data0-split0", "failed (permanent)"),
+        ("tiny/p=6,frac_train=0.5/init1-data0-split1", "failed (permanent)"),
+    ]
+    assert {"p = 6 is not a prime" in row["message"] for row in failed} == {True}
+    assert go(path, text).state == "nothing to do"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a machine without a GPU is needed")
