@@ -206,12 +206,18 @@ def test_what_does_not_exist_is_permanent(hub: SmallHub, tmp_path: Path) -> None
     gone = unavailable(own, NAME, "step9")
     assert gone.permanent
     assert "no such revision" in str(gone)
-    assert unavailable(own, "org/nothing", "main").permanent
     assert unavailable(own, "not a name", "main").permanent
     hub.repositories[NAME]["empty"] = {"config.json": b"{}", "README.md": b"soon"}
     assert "none of model.safetensors" in str(unavailable(own, NAME, "empty"))
+
+
+def test_what_a_token_may_open_is_tried_again(hub: SmallHub, tmp_path: Path) -> None:
+    own = source(hub, tmp_path)
+    assert not unavailable(own, "org/nothing", "main").permanent  # it may be private
     hub.gated.add(NAME)
-    assert "accept its terms" in str(unavailable(own, NAME, "step0"))
+    gated = unavailable(own, NAME, "step0")
+    assert "accept its terms" in str(gated)
+    assert not gated.permanent
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])
