@@ -10,11 +10,14 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from archive.records import Integrity
+
+if TYPE_CHECKING:
+    from ingest.models.layout import Layout
 
 FOLDER = Path(__file__).resolve().parent / "families" / "catalogue"
 BOS_POLICIES = Literal["none", "always", "unknown"]
@@ -110,6 +113,20 @@ class Size(Facts):
     n_params: Count
     former: str = ""  # what the size was called before it was renamed
     evidence: str
+
+    @classmethod
+    def of_layout(cls, layout: "Layout", evidence: str) -> "Size":
+        """The sizes of a small transformer."""
+        return cls(
+            n_layers=layout.n_layers,
+            d_model=layout.d_model,
+            n_heads=layout.n_heads,
+            d_mlp=layout.d_mlp,
+            d_vocab=layout.n_tokens,
+            context=layout.n_positions,
+            n_params=layout.n_params,
+            evidence=evidence,
+        )
 
 
 class Series(Facts):

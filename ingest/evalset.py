@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-import numpy as np
-from jaxtyping import Int
 from pydantic import BaseModel, ConfigDict, Field
 
 from archive.errors import UnknownName
@@ -24,14 +22,12 @@ class Given:
     """What an eval set is made with beside its own settings.
 
     folder: what file names are relative to. stored: the text set that the archive already holds under the name that
-    `stored_text` gives; workers do not open the archive, so it is handed in. counts: how often each token id occurs
-    in some text, where that is known.
+    `stored_text` gives; workers do not open the archive, so it is handed in.
     """
 
     tokenizer: TextTokenizer
     folder: Path = Path()
     stored: Documents | None = None
-    counts: Int[np.ndarray, " token_id"] | None = None
 
 
 class EvalSetSettings(BaseModel, ABC):

@@ -177,11 +177,6 @@ class FrozenEvalSet:
         return self.sequences.batches(size)
 
     @property
-    def counts(self) -> Int[np.ndarray, " token_id"]:
-        """How often each token id occurs here, start tokens included; what repeated tokens are ranked by."""
-        return np.bincount(self.sequences.ids, minlength=self.tokenizer.n_vocab)
-
-    @property
     def has_answers(self) -> bool:
         """Whether it asks for something, with a right answer and a wrong one."""
         return self.items is not None and self.items.distractor is not None

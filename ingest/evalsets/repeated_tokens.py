@@ -21,8 +21,7 @@ class RepeatedTokens(EvalSetSettings):
 
     The default is the protocol of Olsson et al., 25 tokens 4 times after a start token, on 50 sequences instead of
     their 10, which are too noisy to follow over training; `block = 50, copies = 2` is the usual other one. The most and
-    least common tokens are left out, by how often they occur where that is known, else by id: tokenizers number
-    tokens roughly from common to rare.
+    least common tokens are left out by their ids: tokenizers number tokens roughly from common to rare.
     """
 
     bos: BosPolicy = Field("prepend", description="whether every sequence begins with the start token")
@@ -66,21 +65,12 @@ class RepeatedTokens(EvalSetSettings):
             bos_policy=bos_policy,
             context=len(start_ids) + self.block * self.copies,
             repeats=repeats,
-            facts={
-                "n_candidates": len(candidates),
-                "ranked_by": "id" if given.counts is None else "count",
-            },
+            facts={"n_candidates": len(candidates), "ranked_by": "id"},
         )
 
     def _candidates(self, given: Given) -> Int[np.ndarray, " token_id"]:
         """Token ids to draw from, increasing."""
         vocabulary = given.tokenizer.vocabulary
-        ids = np.array([i for i in vocabulary.ids if i not in vocabulary.special], dtype=np.int64)
-        if given.counts is not None:
-            if len(given.counts) < given.tokenizer.n_vocab:
-                raise EvalSetRefused(
-                    f"counts of {len(given.counts)} tokens were given, {given.tokenizer.name} has {given.tokenizer.n_vocab}."
-                )
-            ids = ids[np.argsort(-given.counts[ids], kind="stable")]
+        ids = np.array(sorted(set(vocabulary.ids) - vocabulary.special), dtype=np.int64)
         first, last = round(self.most_common * len(ids)), round(self.least_common * len(ids))
-        return np.sort(ids[first : len(ids) - last])
+        return ids[first : len(ids) - last]

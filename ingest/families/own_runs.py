@@ -76,21 +76,11 @@ class OwnRuns(Family):
         layout = Layout(**json.loads(header["layout"]))
         trained = TrainSpec.model_validate_json(header["spec"])
         seeds = dict(zip(json.loads(header["runs"]), json.loads(header["seeds"]), strict=True))[run]
-        size = Size(
-            n_layers=layout.n_layers,
-            d_model=layout.d_model,
-            n_heads=layout.n_heads,
-            d_mlp=layout.d_mlp,
-            d_vocab=layout.n_tokens,
-            context=layout.n_positions,
-            n_params=layout.n_params,
-            evidence="the checkpoint's header",
-        )
         return ModelSpec(
             name=run,
             family=trained.task,
             repository=path.parent.name,
-            size=size,
+            size=Size.of_layout(layout, "the checkpoint's header"),
             init_seed=seeds["init"],
             data_order_seed=seeds["data_order"],
             tokens_per_step=trained.tokens_per_step,

@@ -67,21 +67,11 @@ class SavedRuns(Family):
         return TaskTokenizer.of(setting.task) if isinstance(setting, Setting) else None
 
     def _spec(self, name: str) -> ModelSpec:
-        layout = self._models[name][0].layout
         return ModelSpec(
             name=name,
             family=self.name,
             repository=self.folder.name,
-            size=Size(
-                n_layers=layout.n_layers,
-                d_model=layout.d_model,
-                n_heads=layout.n_heads,
-                d_mlp=layout.d_mlp,
-                d_vocab=layout.n_tokens,
-                context=layout.n_positions,
-                n_params=layout.n_params,
-                evidence="the shapes of its tensors",
-            ),
+            size=Size.of_layout(self._models[name][0].layout, "the shapes of its tensors"),
         )
 
     @cached_property

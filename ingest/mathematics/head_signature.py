@@ -61,20 +61,13 @@ def signature_labels() -> tuple[str, ...]:
     return tuple(label for part in PARTS for label in names.get(part, [part]))
 
 
-def distance_profile(
+def distance_profiles(
     pattern: Float[Tensor, "sequence head query key"],
-) -> Float[Tensor, "head bin"]:
+) -> Float[Tensor, "sequence head bin"]:
     """Attention by how far back it goes, summed within the bins of `DISTANCES`, meaned over queries; rows sum to 1.
 
     Patterns are causal. Float64. Long sequences have more far keys: compare profiles of one length only.
     """
-    return distance_profiles(pattern).mean(0)
-
-
-def distance_profiles(
-    pattern: Float[Tensor, "sequence head query key"],
-) -> Float[Tensor, "sequence head bin"]:
-    """The same of each sequence."""
     n = pattern.shape[-1]
     pattern = pattern.contiguous()
     by_distance = pattern.new_zeros(*pattern.shape[:2], n, dtype=torch.float64)
@@ -86,17 +79,6 @@ def distance_profiles(
         by_distance += diagonals.sum(2).double().flip(-1)
     by_distance[..., 0] += pattern[..., 0, 0]  # the first query, which has no row above
     return _binned(by_distance) / n
-
-
-def class_profile(
-    pattern: Float[Tensor, "sequence head query key"],
-    classes: Int[Tensor, "sequence key"],
-) -> Float[Tensor, "head class"]:
-    """Attention to the keys of each class of tokens, meaned over queries; rows sum to 1. Float64.
-
-    classes: numbers of `TokenClass`; raises ValueError for any other.
-    """
-    return attention_to_classes(pattern, classes).double().mean((0, 2))
 
 
 def attention_to_classes(

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Generic, Literal, Protocol
 
 from archive.committer import commit_inbox, pending_shards
-from archive.create import ensure_archive
 from archive.layout import Layout
 from archive.records import Study as StudyRecord
 from archive.shard import ShardBuilder
@@ -22,7 +21,6 @@ from ingest.plan import Plan, Run, make_plan
 from ingest.provenance import provenance
 from ingest.run.dispatch import Dispatch, Tally
 from ingest.run.journal import Journal
-from ingest.run.lock import study_lock
 from ingest.run.present import Present, look
 from ingest.run.stopping import Stopper
 from ingest.run.unit import CellFailure, Unit, Work
@@ -88,25 +86,6 @@ class Watcher(Protocol):
 
     def failed(self, failure: CellFailure) -> None:
         """Called for every piece of work that failed."""
-
-
-def ingest(study: AnyStudy, archive: Path, options: Options, watcher: Watcher) -> IngestReport:
-    """Fill what is missing of a study, or plan it with `dry_run`.
-
-    Raises UsageError for a study that contradicts the archive or exceeds its budget, StudyLocked when
-    another process is at it, ArchiveBusy or NoSpace as the committer does.
-    """
-    from ingest.run.calls import call_of
-
-    layout = Layout.of(archive)
-    call = call_of(study, layout, options, watcher)
-    if options.dry_run:
-        return call.plan_only()
-    ensure_archive(layout.database)
-    with study_lock(layout.folder / f"study-{study.name}.lock", study.name):
-        stopper = Stopper(layout.folder / f"study-{study.name}.stop", options.deadline)
-        with stopper.listening():
-            return call.run(stopper)
 
 
 @dataclass

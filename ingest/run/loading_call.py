@@ -40,6 +40,7 @@ class LoadingCall(Call[LoadedRun]):
         return Freezer(self.study, Archive(self.layout.database) if there else None)
 
     def _work_out(self, present: Present, extra: tuple[str, ...]) -> Wanted:
+        self.study.family.check()
         return wanted_of_loaded(self.study, stored_wanted(present), extra, self._freezer)
 
     def _estimate(self, plan: Plan[LoadedRun], present: Present) -> Estimate:
@@ -50,7 +51,6 @@ class LoadingCall(Call[LoadedRun]):
     def _check(self, present: Present) -> None:
         """A run is where it was loaded from: other weights under the same name would count as measured."""
         load = self.study.file.load
-        self.study.family.check()
         for run in self._runs:
             known, found = present.origins.get(run.name, ""), load.origin(run.spec)
             if known and known != found and not load.moved:

@@ -39,7 +39,8 @@ def demo(
     A second call finds everything done, and says so at once.
     """
     from archive.store import Archive
-    from ingest.run.conduct import Options, ingest
+    from ingest.run.calls import ingest
+    from ingest.run.conduct import Options
     from ingest.study_files import load_study
     from pathscope.commands.ingest import as_plain, summary
     from pathscope.progress import IngestProgress

@@ -86,7 +86,7 @@ def _one(
     """Carry out one study; one that cannot be is reported, and the next one has its turn."""
     from dataclasses import replace
 
-    from ingest.run.conduct import ingest as carry_out
+    from ingest.run.calls import ingest as carry_out
     from ingest.study_files import load_study
     from pathscope.progress import IngestProgress
 

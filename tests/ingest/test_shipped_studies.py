@@ -11,7 +11,8 @@ from ingest.measure import MEASURES
 from ingest.measuring import measure_only_checkpoint
 from ingest.models.loaded import LoadedModel
 from ingest.models.small import initial_rows, stack_views
-from ingest.run.conduct import Options, ingest
+from ingest.run.calls import ingest
+from ingest.run.conduct import Options
 from ingest.study_files import load_study
 from ingest.train.spec import TrainSpec
 from tests.ingest.run.running import Quiet

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,3 +133,19 @@ class Watched:
 
 def _is_strange(url: str) -> bool:
     return not url.startswith(("http://localhost", "ws://localhost", "data:", "blob:", "about:"))
+
+
+# what the fixtures `made`, `look` and `address` give
+Made = Callable[[str], Path]
+Look = Callable[..., Watched]
+Address = Callable[[str], str]
+
+
+def assert_sound(window: Watched) -> None:
+    """No complaint, nothing from elsewhere, nothing wider than the window, every figure told in words."""
+    assert window.real_complaints == window.strangers == []
+    assert window.page.get_by_test_id("stException").count() == 0
+    assert window.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    figures = window.page.get_by_test_id("stPlotlyChart")
+    assert figures.count() > 0
+    assert all(figure.get_attribute("aria-label") for figure in figures.all())

@@ -1,14 +1,18 @@
 """Invented archives, made once a session; pages run in Streamlit's own test harness or in a real browser."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
 from streamlit.testing.v1 import AppTest
 
 from archive.store import Archive
 from tests.ui.archives import ARCHIVES
+from tests.ui.browser import Address, Look, Made, Watched, explorer, launch
 from tests.ui.component_archive import COMPONENT_ARCHIVES
 from tests.ui.grokking_archive import GROKKING_ARCHIVES
 
@@ -16,7 +20,7 @@ APP = Path(__file__).parents[2] / "ui" / "app.py"
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """The path of an invented archive by name; made on first use and never written to again."""
     folder = tmp_path_factory.mktemp("archives")
 
@@ -28,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def own(made: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
+def own(made: Made, tmp_path: Path) -> Made:
     """A private copy of an invented archive, for tests that write to it."""
 
     def copy(name: str) -> Path:
@@ -40,12 +44,12 @@ def own(made: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def demo(made: Callable[[str], Path]) -> Archive:
+def demo(made: Made) -> Archive:
     return Archive(made("demo"))
 
 
 @pytest.fixture
-def page(made: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
+def page(made: Made, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
     """Run one page on an archive: page("demo", "curves", measure="loss")."""
 
     def run(archive: str | Path, name: str = "home", **address: str | list[str]) -> AppTest:
@@ -60,3 +64,44 @@ def page(made: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Callab
         return app.run()
 
     return run
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=30_000)  # ms: other tests share the cores
+    with sync_playwright() as playwright:
+        running = launch(playwright)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def address(made: Made) -> Iterator[Address]:
+    """The address of an explorer on an invented archive, started when it is first asked for."""
+    with ExitStack() as running:
+
+        @cache
+        def of(name: str) -> str:
+            return running.enter_context(explorer(made(name)))
+
+        yield of
+
+
+@pytest.fixture
+def look(browser: Browser) -> Iterator[Look]:
+    """Open an address in a window of its own: look(url, width=1000, dark=False)."""
+    contexts = []
+
+    def show(url: str, width: int = 1000, dark: bool = False) -> Watched:
+        context = browser.new_context(
+            viewport={"width": width, "height": 1000}, color_scheme="dark" if dark else "light"
+        )
+        contexts.append(context)
+        watched = Watched.open(context)
+        watched.page.goto(url)
+        watched.settle()
+        return watched
+
+    yield show
+    for context in contexts:
+        context.close()

@@ -1,15 +1,12 @@
 """What only a browser can tell of Grokking and Trajectory: addresses, themes, widths, and silence in the console."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from functools import cache
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
-from tests.ui.browser import Watched, chromium_is_there, explorer, launch
+from tests.ui.browser import Address, Look, Made, Watched, assert_sound, chromium_is_there
 from tests.ui.grokking_archive import STEPS
 from tests.ui.screenshots import GROKKING_SHOTS, take
 
@@ -19,60 +16,7 @@ pytestmark = [
     pytest.mark.skipif(not chromium_is_there(), reason="needs Debian's chromium: apt-get install chromium"),
 ]
 
-Made = Callable[[str], Path]
-Look = Callable[..., Watched]
-Address = Callable[[str], str]
 PAGES = ("grokking", "trajectory")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = launch(playwright)
-        yield running
-        running.close()
-
-
-@pytest.fixture(scope="module")
-def address(made: Made) -> Iterator[Address]:
-    """The address of an explorer on an invented archive, started when it is first asked for."""
-    with ExitStack() as running:
-
-        @cache
-        def of(name: str) -> str:
-            return running.enter_context(explorer(made(name)))
-
-        yield of
-
-
-@pytest.fixture
-def look(browser: Browser) -> Iterator[Look]:
-    """Open an address in a window of its own: look(url, width=1000, dark=False)."""
-    contexts = []
-
-    def show(url: str, width: int = 1000, dark: bool = False) -> Watched:
-        context = browser.new_context(
-            viewport={"width": width, "height": 1000}, color_scheme="dark" if dark else "light"
-        )
-        contexts.append(context)
-        watched = Watched.open(context)
-        watched.page.goto(url)
-        watched.settle()
-        return watched
-
-    yield show
-    for context in contexts:
-        context.close()
-
-
-def assert_sound(window: Watched) -> None:
-    """No complaint, nothing from elsewhere, nothing wider than the window, every figure told in words."""
-    assert window.real_complaints == window.strangers == []
-    assert window.page.get_by_test_id("stException").count() == 0
-    assert window.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    figures = window.page.get_by_test_id("stPlotlyChart")
-    assert figures.count() > 0
-    assert all(figure.get_attribute("aria-label") for figure in figures.all())
 
 
 def chosen_step(window: Watched) -> object:
@@ -171,7 +115,7 @@ def test_the_copied_link_of_a_trajectory_opens_the_same_picture(look: Look, addr
     first.page.get_by_role("button", name="Copy or download").first.click()
     link = first.page.get_by_test_id("stCode").first.inner_text().strip()
     again = look(link, dark=True)
-    expect(again.page.locator(".js-plotly-plot").first.locator(".y3title")).to_have_text("PC3")
+    expect(again.page.locator(".js-plotly-plot").first.locator(".y3title")).to_have_text(["PC3"])
     expect(again.page.get_by_text("first component of the logits")).to_be_visible()
     for window in (first, again):
         assert_sound(window)

@@ -2,13 +2,11 @@
 
 import streamlit as st
 
-from archive.errors import NotComparable, UsageError
 from archive.store import Archive
 from queries.head_score_history import HeadScoreHistory, head_score_history
 from queries.head_scores import HeadScores, head_scores
 from ui.models.component_sets import (
     ComponentSet,
-    component_sets,
     eval_sets,
     labels,
     measured_runs,
@@ -18,14 +16,15 @@ from ui.models.component_sets import (
     which_of,
 )
 from ui.models.heads import CURVES, HeadChoices, best_head, first_label, head_names
-from ui.models.series import RunChoice, run_names
+from ui.models.series import RunChoice
 from ui.models.text import shorten
+from ui.parts.component_page import component_page
 from ui.parts.heads_detail import draw_beside, draw_curves
 from ui.parts.heads_finder import draw_finder, draw_grid
 from ui.parts.heads_page import TABLE, HeadsPage
 from ui.state import ask, show
 from ui.view import view
-from ui.widgets import empty_archive, headline, run_pickers, scale_picker, to_fill, warn
+from ui.widgets import scale_picker
 
 FILL = "pathscope ingest STUDY.toml --fill head.prefix_matching --fill head.previous_token"
 
@@ -33,21 +32,14 @@ FILL = "pathscope ingest STUDY.toml --fill head.prefix_matching --fill head.prev
 @view(title="Heads", order=40, icon=":material/grid_view:", url_path="heads")
 def render(archive: Archive) -> None:
     """Attention heads by layer at every checkpoint, a finder, and curves of one head in every run."""
-    known = ask(archive, run_names)
-    headline("Heads")
-    if not known:
-        empty_archive(archive)
-        return
-    sets = ask(archive, component_sets, table=TABLE)
-    with st.sidebar:
-        runs = run_pickers(known)
-    if not sets:
-        to_fill("No attention head of these models has a score yet:", FILL)
-        return
-    try:
-        _page(archive, runs, sets)
-    except (NotComparable, UsageError) as error:
-        warn(error)
+    component_page(
+        archive,
+        title="Heads",
+        table=TABLE,
+        nothing="No attention head of these models has a score yet:",
+        fill=FILL,
+        page=_page,
+    )
 
 
 def _page(archive: Archive, runs: RunChoice, sets: list[ComponentSet]) -> None:

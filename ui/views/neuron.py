@@ -4,12 +4,10 @@ import random
 
 import streamlit as st
 
-from archive.errors import NotComparable, UsageError
 from archive.store import Archive
 from queries.neuron import Neuron, neuron
 from ui.models.component_sets import (
     ComponentSet,
-    component_sets,
     eval_sets,
     measured_runs,
     measured_steps,
@@ -18,14 +16,15 @@ from ui.models.component_sets import (
     which_of,
 )
 from ui.models.neuron import CONTEXTS, TABLE, Layers, NeuronChoices, layers_of
-from ui.models.series import RunChoice, run_names
+from ui.models.series import RunChoice
 from ui.models.text import shorten
+from ui.parts.component_page import component_page
 from ui.parts.neuron_examples import draw_examples, draw_statistics
 from ui.parts.neuron_numbers import draw_numbers, draw_training
 from ui.parts.neuron_page import NeuronPage
 from ui.state import ask, show
 from ui.view import view
-from ui.widgets import empty_archive, headline, run_pickers, scale_picker, to_fill, warn
+from ui.widgets import scale_picker
 
 FILL = (
     "pathscope ingest STUDY.toml --fill neuron.top --fill neuron.statistics --fill neuron.histogram "
@@ -36,21 +35,14 @@ FILL = (
 @view(title="Neuron", order=50, icon=":material/bubble_chart:", url_path="neuron")
 def render(archive: Archive) -> None:
     """What one neuron fires on at every checkpoint, with highlighted tokens, and since when."""
-    known = ask(archive, run_names)
-    headline("Neuron")
-    if not known:
-        empty_archive(archive)
-        return
-    sets = ask(archive, component_sets, table=TABLE)
-    with st.sidebar:
-        runs = run_pickers(known)
-    if not sets:
-        to_fill("Nobody has collected the texts that neurons of these models fire on yet:", FILL)
-        return
-    try:
-        _page(archive, runs, sets)
-    except (NotComparable, UsageError) as error:
-        warn(error)
+    component_page(
+        archive,
+        title="Neuron",
+        table=TABLE,
+        nothing="Nobody has collected the texts that neurons of these models fire on yet:",
+        fill=FILL,
+        page=_page,
+    )
 
 
 def _page(archive: Archive, runs: RunChoice, sets: list[ComponentSet]) -> None:

@@ -185,12 +185,6 @@ def test_a_model_that_is_too_small_is_named():
         frozen.refuse_unless_it_fits("m", n_vocab=257, n_context=100)
 
 
-def test_counts_rank_repeated_tokens(texts):
-    frozen = TextFiles(files=("a.txt",), context=64, bos="prepend").freeze(Given(BYTES, folder=texts))
-    assert frozen.counts.sum() == 64
-    assert frozen.counts[ord("M")] == bytes(frozen.sequences.ids[1:].astype(np.uint8)).count(b"M")
-
-
 def test_a_tasks_grid_is_the_same_eval_set_in_this_form():
     task = ModularArithmetic(p=5)
     frozen = FrozenEvalSet.of_task(task)

@@ -4,10 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ingest.evalset import Given
 from ingest.evalsets.refusals import EvalSetRefused
 from ingest.evalsets.repeated_tokens import RepeatedTokens
-from tests.ingest.evalsets.making import BYTES, GIVEN
+from tests.ingest.evalsets.making import GIVEN
 
 
 def test_the_published_protocol():
@@ -45,18 +44,6 @@ def test_common_and_rare_tokens_are_left_out_by_id():
     assert drawn == set(range(64, 192))  # 200 blocks of 25 leave out one of 128 with probability 1e-19
 
 
-def test_common_and_rare_tokens_are_left_out_by_how_often_they_occur():
-    counts = np.zeros(257, dtype=int)
-    counts[100:200] = 10  # the 100 common ones
-    counts[:56] = 5
-    counts[256] = 1000  # start tokens are never drawn
-    settings = RepeatedTokens(n_sequences=200, most_common=100 / 256, least_common=50 / 256)
-    frozen = settings.freeze(Given(BYTES, counts=counts))
-    # of the 100 that never occur the 50 with the higher ids count as the rarest
-    assert set(frozen.sequences.ids.tolist()) - {256} == {*range(100), *range(200, 206)}
-    assert (frozen.encoding.facts["ranked_by"], frozen.encoding.facts["n_candidates"]) == ("count", 106)
-
-
 def test_every_candidate_is_drawn_about_as_often():
     frozen = RepeatedTokens(n_sequences=1000, copies=2, bos="none").freeze(GIVEN)
     often = np.bincount(frozen.sequences.ids[frozen.copies == 1], minlength=256)
@@ -64,11 +51,6 @@ def test_every_candidate_is_drawn_about_as_often():
     # 125 of the 256 bytes are left: 256 − 3 − 128; binomial(1000, 25/125): mean 200, sd 12.6
     assert len(often) == 125
     assert abs(often - 200).max() < 60
-
-
-def test_counts_of_another_tokenizer_are_refused():
-    with pytest.raises(EvalSetRefused, match="counts of 10 tokens were given, bytes has 257"):
-        RepeatedTokens().freeze(Given(BYTES, counts=np.ones(10, dtype=int)))
 
 
 def test_a_block_longer_than_what_may_be_drawn_is_refused():

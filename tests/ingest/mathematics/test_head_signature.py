@@ -11,14 +11,22 @@ from ingest.mathematics.head_signature import (
     DISTANCES,
     N_CLASSES,
     PARTS,
-    class_profile,
-    distance_profile,
+    attention_to_classes,
+    distance_profiles,
     head_signature,
     output_norms,
     output_share,
     signature_labels,
 )
 from tests.references.heads import classes_by_loops, distances_by_loops
+
+
+def distance_profile(pattern: torch.Tensor) -> torch.Tensor:
+    return distance_profiles(pattern).mean(0)
+
+
+def class_profile(pattern: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    return attention_to_classes(pattern, classes).double().mean((0, 2))
 
 
 def patterns(seed: int, n: int, heads: int, length: int) -> torch.Tensor:

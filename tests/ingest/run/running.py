@@ -10,7 +10,8 @@ from typing import Any
 from archive.store import Archive
 from ingest.estimate import Estimate
 from ingest.plan import Plan
-from ingest.run.conduct import IngestReport, Options, ingest
+from ingest.run.calls import ingest
+from ingest.run.conduct import IngestReport, Options
 from ingest.run.dispatch import Tally
 from ingest.run.unit import CellFailure
 from ingest.study import Study

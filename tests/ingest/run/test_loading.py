@@ -19,7 +19,8 @@ from ingest.load_study import LoadStudy
 from ingest.mathematics.prompt_scores import prompt_scores
 from ingest.recompute import now, recompute_cells
 from ingest.run import scan_worker
-from ingest.run.conduct import IngestReport, Options, ingest
+from ingest.run.calls import ingest
+from ingest.run.conduct import IngestReport, Options
 from ingest.run.stopping import StopCheck
 from ingest.run.unit import is_permanent
 from ingest.study_files import parse_study
@@ -359,3 +360,19 @@ def test_what_passes_by_itself_is_not_permanent() -> None:
     assert not is_permanent(NoSpace("full"))
     assert not is_permanent(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"))
     assert is_permanent(ValueError("wrong"))
+
+
+def test_an_adapter_beside_the_study_is_found_and_a_missing_one_named_before_anything_runs(
+    home: Path,
+) -> None:
+    text = TOML.replace('family = "hugging_face"', 'family = "module"').replace(
+        'family_params = { folder = "series", run = "tiny", init_seed = 3 }',
+        'family_params = { folder = "weights", run = "mine", adapter = "beside_the_study:Mine" }',
+    )
+    (home / "weights").mkdir()
+    (home / "weights" / "1.pt").touch()
+    with pytest.raises(UsageError, match=r"no module beside_the_study in .* nor among the installed"):
+        go(home, text)
+    assert not (home / "x.duckdb").exists()
+    (home / "beside_the_study.py").touch()
+    study_in(home, text).family.check()

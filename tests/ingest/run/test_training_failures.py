@@ -87,7 +87,7 @@ def test_an_impossible_value_of_a_sweep_fails_alone_and_is_in_the_ledger(path: P
     assert "both splits need at least one" in said["tiny/p=5,frac_train=0.001"]
     archive = Archive(path)
     failed = archive.rows(
-        "SELECT DISTINCT run, state, message FROM v_failure WHERE run LIKE '%p=6,frac_train=0.5%'"
+        "SELECT DISTINCT run, state, message FROM v_failure WHERE run LIKE '%p=6,frac_train=0.5%' ORDER BY run"
     )
     assert [(row["run"], row["state"]) for row in failed] == [
         ("tiny/p=6,frac_train=0.5/init0-data0-split0", "failed (permanent)"),
