@@ -109,8 +109,8 @@ def timed(kind: str) -> dict[str, Any]:
 def _ours(module: Any, task: "NextTokens") -> Iterator[dict[str, list[float]]]:
     """One pass after the other."""
     from ingest.measure import MEASURES
+    from ingest.measuring.scanning import scan
     from ingest.models.hugging_face import HuggingFaceModel
-    from ingest.scanning import scan
 
     names = (*SCORES, "neuron.top", "loss")
     measures = [MEASURES.get(name) for name in names]

@@ -115,8 +115,8 @@ def memory_bare() -> dict[str, float]:
 
 def composition() -> dict[str, float]:
     """CPU seconds of all pairs of heads, by factors and by products of d_model × d_model matrices."""
-    from ingest.circuit import CircuitWeights
     from ingest.mathematics.composition import composition as by_factors
+    from ingest.readings.circuit import CircuitWeights
 
     layers = CircuitWeights(_model()).attention
 
@@ -155,7 +155,7 @@ def _of_heads() -> "list[RegisteredMeasure]":
 
 
 def _scanned(model: "HuggingFaceModel", task: "NextTokens", measures: "Sequence[RegisteredMeasure]") -> None:
-    from ingest.scanning import scan
+    from ingest.measuring.scanning import scan
 
     for value in scan(model, task, measures):
         assert value.state == 1, value.message

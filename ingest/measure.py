@@ -29,17 +29,17 @@ from torch import Tensor
 
 from archive.records import NO_ENCODING, NO_SITE, Direction, Measure, Part, Quantity, Site, WeightProcessing
 from ingest.applicable import NotApplicable as NotApplicable
-from ingest.circuit import CircuitWeights
-from ingest.distributions import Distributions
-from ingest.evaluation import Predictions, WholeEvaluation
-from ingest.history import EvaluationHistory, WeightHistory
 from ingest.mathematics.composition import LayerPair
 from ingest.mathematics.prompt_scores import PromptScores
 from ingest.mathematics.token_top import TokenTop
 from ingest.models.loaded import Activations, LoadedModel, NamedWeights
+from ingest.readings.circuit import CircuitWeights
+from ingest.readings.distributions import Distributions
+from ingest.readings.evaluation import Predictions, WholeEvaluation
+from ingest.readings.history import EvaluationHistory, WeightHistory
+from ingest.readings.units import UnitReducer, Units
 from ingest.registry import RegistrationRefused, Registry, first_sentence, require_text
 from ingest.task import Task
-from ingest.units import UnitReducer, Units
 
 Scope = Literal[
     "split",
@@ -191,7 +191,7 @@ class RegisteredMeasure:
 
     @property
     def of_models(self) -> bool:
-        """Whether `ingest.scanning` takes it of every model, the small transformer included."""
+        """Whether `ingest.measuring.scanning` takes it of every model, the small transformer included."""
         return self.reads in OF_MODELS or self.scope == "attention"
 
     @property

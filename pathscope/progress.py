@@ -18,11 +18,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ingest.estimate import Estimate, needs
-from ingest.plan import Plan
+from ingest.planning.estimate import Estimate, needs
+from ingest.planning.plan import Plan
 from ingest.run.dispatch import Tally, describe_failure
 from ingest.run.unit import CellFailure
-from ingest.study_parts import AnyStudy
+from ingest.studies.parts import AnyStudy
 
 LINE_SECONDS = 10.0
 # one measure that fails everywhere must not fill a mailbox

@@ -1,7 +1,7 @@
 """Facts: catalogue/gpt2.toml."""
 
+from ingest.families.published import PublishedFamily
 from ingest.family import family
-from ingest.published_family import PublishedFamily
 
 
 @family("gpt2", citation="Radford et al. 2019")

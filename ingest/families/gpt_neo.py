@@ -1,7 +1,7 @@
 """Facts: catalogue/gpt_neo.toml."""
 
+from ingest.families.published import PublishedFamily
 from ingest.family import family
-from ingest.published_family import PublishedFamily
 
 
 @family("gpt_neo", citation="Black et al. 2021, doi 10.5281/zenodo.5297715")

@@ -1,7 +1,7 @@
 """Facts: catalogue/opt.toml."""
 
+from ingest.families.published import PublishedFamily
 from ingest.family import family
-from ingest.published_family import PublishedFamily
 
 
 @family("opt", citation="Zhang et al. 2022, arXiv 2205.01068")

@@ -1,7 +1,7 @@
 """Facts: catalogue/polypythias.toml."""
 
+from ingest.families.published import PublishedFamily
 from ingest.family import family
-from ingest.published_family import PublishedFamily
 
 
 @family("polypythias", citation="van der Wal et al. 2025, arXiv 2503.09543")

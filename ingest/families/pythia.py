@@ -1,7 +1,7 @@
 """Facts: catalogue/pythia.toml."""
 
+from ingest.families.published import PublishedFamily
 from ingest.family import family
-from ingest.published_family import PublishedFamily
 
 
 @family("pythia", citation="Biderman et al. 2023, arXiv 2304.01373")

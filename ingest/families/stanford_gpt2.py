@@ -1,7 +1,7 @@
 """Facts: catalogue/stanford_gpt2.toml."""
 
+from ingest.families.published import PublishedFamily
 from ingest.family import family
-from ingest.published_family import PublishedFamily
 
 
 @family("stanford_gpt2", citation="Karamcheti et al. 2021, Mistral, github.com/stanford-crfm/mistral")

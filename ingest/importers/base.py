@@ -20,7 +20,7 @@ from ingest.registry import RegistrationRefused, Registry, require_text
 from ingest.task import Task
 
 if TYPE_CHECKING:
-    from ingest.measured import MeasuredValue  # imports torch, which most formats do not need
+    from ingest.measuring.measured import MeasuredValue  # imports torch, which most formats do not need
 
 __all__ = [
     "IMPORTERS",

@@ -105,7 +105,7 @@ class Batch:
             self._begin()
 
     def _add_eval_set(self, task: Task) -> None:
-        from ingest.measured import add_eval_set  # whoever measured has imported torch
+        from ingest.measuring.measured import add_eval_set  # whoever measured has imported torch
 
         if task.eval_set.tokenizer.hash not in self._eval_sets:
             self._eval_sets[task.eval_set.tokenizer.hash] = task.eval_set.encoding.hash

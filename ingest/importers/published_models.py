@@ -15,7 +15,7 @@ from ingest.task import TEST, TRAIN, Task
 from ingest.tasks.modular_arithmetic import ModularArithmetic
 
 if TYPE_CHECKING:
-    from ingest.measured import MeasuredValue
+    from ingest.measuring.measured import MeasuredValue
     from ingest.models.layout import Layout
     from ingest.models.loaded import LoadedModel
 
@@ -110,7 +110,7 @@ def measure_model(model: "LoadedModel", setting: Setting) -> "list[MeasuredValue
     All but the likely tokens of every position, which take more room than all others together.
     """
     from ingest.measure import MEASURES
-    from ingest.measuring import measure_only_checkpoint
+    from ingest.measuring.checkpoint import measure_only_checkpoint
 
     measures = [e.thing for e in MEASURES.entries().values() if e.thing.reads != "distributions"]
     return measure_only_checkpoint(model, setting.task, setting.splits, measures)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ingest.attention_masks import patterns_with_a_past
+from ingest.mathematics.attention_masks import patterns_with_a_past
 from ingest.measure import measure
 from ingest.models.loaded import Activations
 

@@ -8,11 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archive.records import Part
-from ingest.evaluation import WholeEvaluation
-from ingest.history import EvaluationHistory, WeightHistory, centred
-from ingest.inner_products import SKETCH_DIMENSION, SKETCH_SEED, product_rows, sketch
+from ingest.mathematics.inner_products import SKETCH_DIMENSION, SKETCH_SEED, product_rows, sketch
 from ingest.measure import NotApplicable, Rows, measure
 from ingest.models.loaded import NamedWeights
+from ingest.readings.evaluation import WholeEvaluation
+from ingest.readings.history import EvaluationHistory, WeightHistory, centred
 
 # numbers of all checkpoints together beyond which exact products are refused: about 400 MB and minutes
 MOST_NUMBERS = 50_000_000

@@ -3,8 +3,8 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from ingest.class_attention import attention_by_class
 from ingest.evalsets.classes import TokenClass
+from ingest.mathematics.class_attention import attention_by_class
 from ingest.measure import measure
 from ingest.models.loaded import Activations
 

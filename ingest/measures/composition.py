@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from ingest.applicable import NotApplicable
-from ingest.circuit import CircuitWeights
 from ingest.mathematics.composition import MODES, LayerPair, Mode, composition
 from ingest.measure import measure
+from ingest.readings.circuit import CircuitWeights
 
 READS: dict[Mode, str] = {"q": "queries", "k": "keys", "v": "values"}
 

@@ -6,9 +6,9 @@ from torch import Tensor
 
 from ingest import streams
 from ingest.applicable import NotApplicable
-from ingest.circuit import CircuitWeights
 from ingest.mathematics import copying
 from ingest.measure import measure
+from ingest.readings.circuit import CircuitWeights
 
 SEED, TOKENS, DRAWS = 0, 25, 10
 

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from ingest.attention_masks import chance_of, duplicates, mask_score, patterns_of_copies
+from ingest.mathematics.attention_masks import chance_of, duplicates, mask_score, patterns_of_copies
 from ingest.measure import measure
 from ingest.models.loaded import Activations
 

@@ -9,12 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archive.records import Part
-from ingest.addition_grid import DEFAULT_RULE, AdditionGrid, addition_grid, current_keys, keys_of
-from ingest.evaluation import WholeEvaluation
-from ingest.fourier import VARIANTS, Variant
+from ingest.mathematics.fourier import VARIANTS, Variant
+from ingest.mathematics.trig_losses import excluded_losses
 from ingest.measure import measure
 from ingest.models.loaded import LoadedModel
-from ingest.trig_losses import excluded_losses
+from ingest.readings.addition_grid import DEFAULT_RULE, AdditionGrid, addition_grid, current_keys, keys_of
+from ingest.readings.evaluation import WholeEvaluation
 
 CITATION = "Nanda et al. 2023, Progress measures for grokking via mechanistic interpretability"
 

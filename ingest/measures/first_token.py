@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from ingest.attention_masks import patterns_with_a_past
+from ingest.mathematics.attention_masks import patterns_with_a_past
 from ingest.measure import measure
 from ingest.measures.previous_token import uniform_chance
 from ingest.models.loaded import Activations

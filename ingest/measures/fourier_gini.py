@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from archive.records import Part
-from ingest.addition_grid import addition_grid, matrix_part
-from ingest.evaluation import WholeEvaluation
-from ingest.fourier import gini
+from ingest.mathematics.fourier import gini
 from ingest.measure import measure
+from ingest.readings.addition_grid import addition_grid, matrix_part
+from ingest.readings.evaluation import WholeEvaluation
 
 
 @measure(

@@ -6,9 +6,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archive.records import Part
-from ingest.addition_grid import addition_grid, matrix_part
-from ingest.evaluation import WholeEvaluation
 from ingest.measure import measure
+from ingest.readings.addition_grid import addition_grid, matrix_part
+from ingest.readings.evaluation import WholeEvaluation
 
 
 @measure(

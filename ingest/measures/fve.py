@@ -4,7 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from archive.records import Part
-from ingest.addition_grid import (
+from ingest.mathematics.trig_losses import Explained, logits_explained
+from ingest.measure import NotApplicable, measure
+from ingest.models.loaded import LoadedModel
+from ingest.readings.addition_grid import (
     DEFAULT_RULE,
     AdditionGrid,
     addition_grid,
@@ -12,10 +15,7 @@ from ingest.addition_grid import (
     keys_of,
     matrix_part,
 )
-from ingest.evaluation import WholeEvaluation
-from ingest.measure import NotApplicable, measure
-from ingest.models.loaded import LoadedModel
-from ingest.trig_losses import Explained, logits_explained
+from ingest.readings.evaluation import WholeEvaluation
 
 # the linear and quadratic terms of one frequency, beside the mean
 NEURON_TERMS = 8

@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping
 
 from archive.records import WHOLE, Part
-from ingest.evaluation import WholeEvaluation
-from ingest.gradients import loss_gradients, training_examples
 from ingest.measure import measure
 from ingest.measures.sum_of_squared_weights import sum_of_squares
+from ingest.readings.evaluation import WholeEvaluation
+from ingest.readings.gradients import loss_gradients, training_examples
 
 
 @measure(

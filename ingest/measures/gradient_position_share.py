@@ -7,10 +7,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archive.records import WHOLE, Part
-from ingest.evaluation import WholeEvaluation
-from ingest.gradients import loss_gradients, training_examples
 from ingest.measure import NotApplicable, measure
 from ingest.measures.sum_of_squared_weights import sum_of_squares
+from ingest.readings.evaluation import WholeEvaluation
+from ingest.readings.gradients import loss_gradients, training_examples
 
 # each position takes a pass of its own
 MOST_POSITIONS = 32

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archive.records import WHOLE, Part
-from ingest.evaluation import Predictions
 from ingest.measure import NotApplicable, measure
+from ingest.readings.evaluation import Predictions
 from ingest.task import Task
 
 LATE, EARLY = 500, 50

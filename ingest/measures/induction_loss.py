@@ -7,9 +7,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from archive.records import Part
-from ingest.attention_masks import NOTHING_REPEATS
-from ingest.evaluation import Predictions
+from ingest.mathematics.attention_masks import NOTHING_REPEATS
 from ingest.measure import NotApplicable, measure
+from ingest.readings.evaluation import Predictions
 
 FIRST, LATER = Part(kind="copy", name="first"), Part(kind="copy", name="later")
 GAIN = Part(kind="copy", name="gain")

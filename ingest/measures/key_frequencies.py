@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from archive.records import Part
-from ingest.addition_grid import addition_grid, rule_part
-from ingest.evaluation import WholeEvaluation
 from ingest.measure import measure
+from ingest.readings.addition_grid import addition_grid, rule_part
+from ingest.readings.evaluation import WholeEvaluation
 
 CITATION = (
     "Nanda et al. 2023, Progress measures for grokking via mechanistic interpretability (neuron clusters); "

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from jaxtyping import Float
 from torch import Tensor
 
-from ingest.class_attention import MASKS, Targets, chance_of, target_attention
+from ingest.mathematics.class_attention import MASKS, Targets, chance_of, target_attention
 from ingest.measure import measure
 from ingest.models.loaded import Activations
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from archive.records import Part
 from ingest.mathematics.unit_histogram import UnitHistogram
 from ingest.measure import measure
-from ingest.units import MLP_NEURONS, Units
+from ingest.readings.units import MLP_NEURONS, Units
 
 LOWER, UPPER, BINS, EVERY = -10.0, 15.0, 256, 16
 

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from archive.records import Part
 from ingest.applicable import NotApplicable
-from ingest.circuit import CircuitWeights
 from ingest.mathematics.direct_logit_effect import direct_logit_effect
 from ingest.measure import measure
-from ingest.units import MLP_NEURONS
+from ingest.readings.circuit import CircuitWeights
+from ingest.readings.units import MLP_NEURONS
 
 K = 10
 

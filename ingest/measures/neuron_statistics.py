@@ -10,7 +10,7 @@ from torch import Tensor
 from archive.records import Part
 from ingest.mathematics.unit_moments import UnitMoments
 from ingest.measure import measure
-from ingest.units import MLP_NEURONS, Units
+from ingest.readings.units import MLP_NEURONS, Units
 
 STATISTICS = ("mean", "variance", "skew", "kurtosis", "firing_rate")
 

@@ -8,7 +8,7 @@ import numpy as np
 from archive.records import Part
 from ingest.mathematics.top_examples import TopExamples
 from ingest.measure import measure
-from ingest.units import MLP_NEURONS, Units
+from ingest.readings.units import MLP_NEURONS, Units
 
 K = 20
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from jaxtyping import Float
 from torch import Tensor
 
-from ingest.attention_masks import (
+from ingest.mathematics.attention_masks import (
     MakeMask,
     chance_of,
     followers,

@@ -7,12 +7,12 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from ingest.addition_grid import DEFAULT_RULE, AdditionGrid, addition_grid, current_keys, keys_of
-from ingest.evaluation import WholeEvaluation
-from ingest.fourier import VARIANTS, Variant
+from ingest.mathematics.fourier import VARIANTS, Variant
+from ingest.mathematics.trig_losses import restricted_losses
 from ingest.measure import measure
 from ingest.models.loaded import LoadedModel
-from ingest.trig_losses import restricted_losses
+from ingest.readings.addition_grid import DEFAULT_RULE, AdditionGrid, addition_grid, current_keys, keys_of
+from ingest.readings.evaluation import WholeEvaluation
 
 
 def _losses(grid: AdditionGrid, keys: Sequence[int], variant: Variant) -> Float[Tensor, " example"]:

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ingest.evaluation import Predictions
 from ingest.measure import measure
+from ingest.readings.evaluation import Predictions
 
 
 @measure(

@@ -1,9 +1,9 @@
 """B26: the most likely next tokens of every position."""
 
-from ingest.distributions import Distributions
 from ingest.mathematics.token_top import TokenTop
 from ingest.mathematics.token_top import token_top as most_likely
 from ingest.measure import measure
+from ingest.readings.distributions import Distributions
 
 K = 64
 

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ingest.memory import lacks_memory
+from ingest.measuring.memory import lacks_memory
 from ingest.models.architectures import ARCHITECTURES, Architecture
 from ingest.models.hooked import (
     AttentionSink,

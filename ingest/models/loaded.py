@@ -11,9 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from archive.identity import canonical_json
-from ingest.answers import Answers
 from ingest.models.layout import Layout
 from ingest.models.small import Trace, forward
+from ingest.readings.answers import Answers
 
 T = TypeVar("T")
 

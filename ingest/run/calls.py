@@ -4,14 +4,14 @@ from pathlib import Path
 
 from archive.create import ensure_archive
 from archive.layout import Layout
-from ingest.load_study import LoadedRun, LoadStudy
 from ingest.run.conduct import Call, IngestReport, Options, Watcher
 from ingest.run.loading_call import LoadingCall
 from ingest.run.lock import study_lock
 from ingest.run.stopping import Stopper
 from ingest.run.training_call import TrainingCall
-from ingest.study import PlannedRun, Study
-from ingest.study_parts import AnyStudy
+from ingest.studies.loading import LoadedRun, LoadStudy
+from ingest.studies.parts import AnyStudy
+from ingest.studies.training import PlannedRun, Study
 
 
 def ingest(study: AnyStudy, archive: Path, options: Options, watcher: Watcher) -> IngestReport:

@@ -16,8 +16,9 @@ from archive.layout import Layout
 from archive.records import Study as StudyRecord
 from archive.shard import ShardBuilder
 from archive.store import Archive
-from ingest.estimate import Estimate, check_budget
-from ingest.plan import Plan, Run, make_plan
+from ingest.planning.estimate import Estimate, check_budget
+from ingest.planning.plan import Plan, Run, make_plan
+from ingest.planning.wanted import Wanted
 from ingest.provenance import provenance
 from ingest.run.dispatch import Dispatch, Tally
 from ingest.run.journal import Journal
@@ -25,8 +26,7 @@ from ingest.run.present import Present, look
 from ingest.run.stopping import Stopper
 from ingest.run.unit import CellFailure, Unit, Work
 from ingest.run.workers import make_executor
-from ingest.study_parts import AnyStudy, ExecutorChoice
-from ingest.wanted import Wanted
+from ingest.studies.parts import AnyStudy, ExecutorChoice
 
 State = Literal["nothing to do", "done", "planned", "stopped", "failed"]
 

@@ -9,7 +9,7 @@ from archive.records import Checkpoint, Provenance
 from archive.schema.base import CellState
 from archive.shard import ShardBuilder
 from ingest.measure import MEASURES
-from ingest.measured import MeasuredValue
+from ingest.measuring.measured import MeasuredValue
 from ingest.provenance import provenance
 from ingest.run.groups import UnitWork
 from ingest.run.records import family_record, run_record

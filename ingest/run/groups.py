@@ -8,8 +8,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from ingest.plan import RunTask
-from ingest.study import PlannedRun
+from ingest.planning.plan import RunTask
+from ingest.studies.training import PlannedRun
 from ingest.train.cost import activation_bytes, widest_activation
 from ingest.train.spec import Seeds, TrainSpec
 

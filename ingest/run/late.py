@@ -5,11 +5,11 @@ from functools import cached_property
 from pathlib import Path
 
 from archive.errors import PathscopeError
-from ingest.history import WeightHistory
 from ingest.measure import MEASURES, Needs
-from ingest.measured import MeasuredValue
-from ingest.measuring import measure_checkpoint, measure_history
+from ingest.measuring.checkpoint import measure_checkpoint, measure_history
+from ingest.measuring.measured import MeasuredValue
 from ingest.models.loaded import LoadedModel
+from ingest.readings.history import WeightHistory
 from ingest.run.entry import Entry, not_kept
 from ingest.train.checkpoints import (
     CheckpointDamaged,

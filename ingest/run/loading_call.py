@@ -7,20 +7,20 @@ from functools import cached_property
 from archive.errors import UsageError
 from archive.shard import ShardBuilder
 from archive.store import Archive
-from ingest.estimate import Estimate
 from ingest.evalsets.frozen import FrozenEvalSet
 from ingest.evalsets.stored import stored_eval_set
-from ingest.load_study import LoadedRun, LoadStudy
-from ingest.loading.cost import estimate_loading
-from ingest.loading.freezing import Freezer
-from ingest.loading.wanted import wanted_of_loaded
-from ingest.plan import Plan, RunTask
+from ingest.planning.estimate import Estimate
+from ingest.planning.freezing import Freezer
+from ingest.planning.load_cost import estimate_loading
+from ingest.planning.load_wanted import wanted_of_loaded
+from ingest.planning.plan import Plan, RunTask
+from ingest.planning.wanted import Wanted
 from ingest.run.conduct import Call, stored_wanted
 from ingest.run.dispatch import Dispatch
 from ingest.run.present import Present
 from ingest.run.scans import ScanWork
 from ingest.run.workers import n_cores, n_processes
-from ingest.wanted import Wanted
+from ingest.studies.loading import LoadedRun, LoadStudy
 
 
 @dataclass

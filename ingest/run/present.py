@@ -7,7 +7,7 @@ from typing import Any
 
 from archive.ledger import known_cells
 from archive.store import Archive
-from ingest.plan import Cells, LogReach
+from ingest.planning.plan import Cells, LogReach
 
 
 @dataclass(frozen=True)

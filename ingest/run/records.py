@@ -1,8 +1,8 @@
 """Runs and families trained here, as the archive knows them. Imports no torch."""
 
 from archive.records import Family, Run
-from ingest.naming import condition_of
 from ingest.registry import first_sentence
+from ingest.studies.naming import condition_of
 from ingest.task import TASKS
 from ingest.train.spec import Seeds, TrainSpec
 

@@ -14,13 +14,13 @@ from ingest.evalsets.next_tokens import NextTokens
 from ingest.evalsets.nothing import NOTHING
 from ingest.family import CheckpointRef, Family
 from ingest.measure import MEASURES, RegisteredMeasure
-from ingest.measured import MeasuredValue
+from ingest.measuring.measured import MeasuredValue
+from ingest.measuring.scanning import scan
 from ingest.models.hooked import HookedModel
 from ingest.provenance import provenance
 from ingest.run.scans import ScanWork
 from ingest.run.stopping import StopCheck
 from ingest.run.unit import CellFailure, Unit, UnitReport, is_permanent
-from ingest.scanning import scan
 from ingest.sources.base import CheckpointNotAvailable
 from ingest.sources.fetcher import Fetcher
 

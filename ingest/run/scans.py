@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from ingest.evalsets.frozen import FrozenEvalSet
 from ingest.family import CheckpointRef
-from ingest.load_study import LoadedRun, LoadSpec
+from ingest.studies.loading import LoadedRun, LoadSpec
 
 
 @dataclass(frozen=True)

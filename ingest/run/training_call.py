@@ -9,18 +9,18 @@ from archive.identity import canonical_json
 from archive.records import Run
 from archive.schema.base import CellState
 from archive.shard import ShardBuilder
-from ingest.estimate import Estimate, estimate
-from ingest.naming import run_name
-from ingest.plan import Plan, RunTask
+from ingest.planning.estimate import Estimate, estimate
+from ingest.planning.plan import Plan, RunTask
+from ingest.planning.wanted import Wanted, wanted_of
 from ingest.run.conduct import Call, stored_wanted
 from ingest.run.dispatch import Dispatch
 from ingest.run.groups import Group, UnitWork, assign, cut, folder_name, stored_groups
 from ingest.run.present import Present
 from ingest.run.unit import CellFailure, WeightsLost
 from ingest.run.workers import n_processes
-from ingest.study import PlannedRun, Study
+from ingest.studies.naming import run_name
+from ingest.studies.training import PlannedRun, Study
 from ingest.train.spec import Seeds
-from ingest.wanted import Wanted, wanted_of
 
 
 @dataclass
@@ -54,7 +54,7 @@ class TrainingCall(Call[PlannedRun]):
         distinct = {canonical_json([s.task, s.task_params]): s for _, s in self.study.file.specs()}
         for task in (spec.make_task() for spec in distinct.values()):
             if task.eval_set.encoding.hash not in entered:
-                from ingest.measured import add_eval_set  # imports torch
+                from ingest.measuring.measured import add_eval_set  # imports torch
 
                 entered.add(task.eval_set.encoding.hash)
                 yield partial(add_eval_set, task=task)

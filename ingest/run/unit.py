@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from archive.errors import NoSpace, PathscopeError, TryAgain
 from archive.records import Study
-from ingest.memory import lacks_memory
+from ingest.measuring.memory import lacks_memory
 from ingest.run.groups import UnitWork
 from ingest.run.scans import ScanWork
 

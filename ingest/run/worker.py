@@ -9,7 +9,7 @@ import numpy as np
 
 from archive.errors import PathscopeError
 from ingest.measure import MEASURES
-from ingest.measuring import measure_checkpoint
+from ingest.measuring.checkpoint import measure_checkpoint
 from ingest.provenance import provenance
 from ingest.run.entry import Entry, enter_failure, not_kept
 from ingest.run.groups import RESUME, UnitWork

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from archive.errors import UsageError
 from ingest.run.stopping import prepare_worker
-from ingest.study_parts import ExecutorChoice
+from ingest.studies.parts import ExecutorChoice
 from ingest.train.spec import WORKER_ENV
 
 T = TypeVar("T")

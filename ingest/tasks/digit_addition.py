@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Int
 from pydantic import Field
 
-from ingest.pooled import PooledTask
 from ingest.task import Examples, task
+from ingest.tasks.pooled import PooledTask
 
 PLACES = (
     "units",

@@ -4,9 +4,9 @@ import numpy as np
 from jaxtyping import Int
 from pydantic import Field, model_validator
 
-from ingest.pooled import PooledTask
 from ingest.streams import stream
 from ingest.task import Examples, task
+from ingest.tasks.pooled import PooledTask
 
 
 @task(

@@ -41,7 +41,7 @@ def demo(
     from archive.store import Archive
     from ingest.run.calls import ingest
     from ingest.run.conduct import Options
-    from ingest.study_files import load_study
+    from ingest.studies.files import load_study
     from pathscope.commands.ingest import as_plain, summary
     from pathscope.progress import IngestProgress
 

@@ -31,8 +31,8 @@ def families(name: NameArgument = "", json: JsonOption = False) -> None:
 
 
 def _list_all(*, as_json: bool) -> None:
+    from ingest.families.published import PublishedFamily
     from ingest.family import FAMILIES
-    from ingest.published_family import PublishedFamily
     from ingest.registry import first_sentence
     from ingest.task import TASKS
 
@@ -79,8 +79,8 @@ def _task(name: str, task: Any) -> dict[str, Any]:
 
 
 def _describe(name: str, *, as_json: bool) -> None:
+    from ingest.families.published import PublishedFamily
     from ingest.family import FAMILIES
-    from ingest.published_family import PublishedFamily
     from ingest.registry import first_sentence
     from ingest.task import TASKS
 

@@ -15,7 +15,7 @@ from pathscope.settings import load_settings
 
 if TYPE_CHECKING:
     from ingest.run.conduct import IngestReport, Options
-    from ingest.study_parts import AnyStudy, ExecutorChoice
+    from ingest.studies.parts import AnyStudy, ExecutorChoice
 
 
 def register(app: typer.Typer) -> None:
@@ -87,7 +87,7 @@ def _one(
     from dataclasses import replace
 
     from ingest.run.calls import ingest as carry_out
-    from ingest.study_files import load_study
+    from ingest.studies.files import load_study
     from pathscope.progress import IngestProgress
 
     try:

@@ -150,7 +150,7 @@ def _accept(path: Path, run: str, step: int, reason: str, *, undo: bool, quiet: 
 def _recompute(path: Path, share: str, seed: int, runs: str | None, *, quiet: bool, json: bool) -> None:
     from archive.upkeep.recomputing import recompute
     from archive.upkeep.sampled import parse_share
-    from ingest.recompute import now, recompute_cells
+    from ingest.measuring.recompute import now, recompute_cells
     from pathscope.drift_table import print_drift
 
     with Console(stderr=True).status("measuring again") as spinner:

@@ -19,12 +19,12 @@ from archive.schema.base import CellState
 from archive.shard import ShardBuilder
 from archive.store import Archive
 from ingest.measure import MEASURES, RegisteredMeasure
-from ingest.measured import MeasuredValue, add_eval_set
-from ingest.measuring import measure_only_checkpoint
+from ingest.measuring.checkpoint import measure_only_checkpoint
+from ingest.measuring.measured import MeasuredValue, add_eval_set
 from ingest.models.loaded import LoadedModel
 from ingest.task import Task
 from ingest.train.spec import TrainSpec
-from tests.ingest.models import random_model
+from tests.ingest.small_models import random_model
 
 GOLDEN = Path(__file__).parents[1] / "data" / "measures_golden.json"
 # the others need a language model or a text: test_model_measures.py

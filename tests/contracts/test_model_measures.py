@@ -24,8 +24,8 @@ from archive.shard import ShardBuilder
 from archive.store import Archive
 from ingest.mathematics.unit_histogram import sampled_positions
 from ingest.measure import MEASURES, RegisteredMeasure
-from ingest.measured import MeasuredValue
-from ingest.scanning import scan
+from ingest.measuring.measured import MeasuredValue
+from ingest.measuring.scanning import scan
 from tests.ingest.language import DOCUMENTS, KINDS, LENGTH, model_of, own, prompts, text
 
 GOLDEN = Path(__file__).parents[1] / "data" / "measures_golden.json"
@@ -189,7 +189,7 @@ def of_documents(value: MeasuredValue, best: MeasuredValue) -> MeasuredValue:
 
 
 def test_counts_do_not_depend_on_the_order_in_which_sequences_come():
-    from ingest.units import Units
+    from ingest.readings.units import Units
 
     activations = torch.randn(6, 40, 3, generator=torch.Generator().manual_seed(0))
     numbers, found = torch.arange(6), []

@@ -17,7 +17,7 @@ from ingest.models.layout import Layout
 from ingest.models.own import OwnModel
 from ingest.tasks.repeated_tokens import RepeatedTokens
 from tests.ingest.families.fixtures import CONFIGS, PYTHIA, VOCAB, state
-from tests.ingest.models import random_model
+from tests.ingest.small_models import random_model
 
 LENGTH = 20
 # of each sequence of the text

@@ -62,7 +62,7 @@ def train_in_another_process(spec, named, folder, *, die_at=None, saves=(), env=
         "die_at": die_at,
         "saves": list(saves),
     }
-    command = [sys.executable, "-m", "tests.ingest.killed_trainer", json.dumps(arguments)]
+    command = [sys.executable, "-m", "tests.ingest.train.killed_trainer", json.dumps(arguments)]
     return subprocess.run(command, cwd=ROOT, check=False, env=env).returncode
 
 

@@ -14,26 +14,26 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
+from tests.ingest.test_transformer_lens_layout import SHAPES
 from torch import Tensor
 
 from archive.schema.base import CellState
-from ingest.circuit import CircuitWeights
 from ingest.evalset import Given
 from ingest.evalsets.next_tokens import NextTokens
 from ingest.evalsets.repeated_tokens import RepeatedTokens
 from ingest.evalsets.tokenizing import TaskTokenizer
 from ingest.mathematics.composition import composition
 from ingest.measure import MEASURES
+from ingest.measuring.scanning import scan
 from ingest.models.hooked import HookedModel
 from ingest.models.layout import Layout
 from ingest.models.own import OwnModel
 from ingest.models.transformer_lens import to_transformer_lens
-from ingest.scanning import scan
+from ingest.readings.circuit import CircuitWeights
 from ingest.tasks.repeated_tokens import RepeatedTokens as Words
 from tests.ingest.families.fixtures import CONTEXT, CRFM, GPT2, NEO, OPT, PYTHIA, VOCAB, commit_of
 from tests.ingest.families.test_loading import FINAL, loaded
-from tests.ingest.models import random_model
-from tests.ingest.test_transformer_lens_layout import SHAPES
+from tests.ingest.small_models import random_model
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("transformer_lens") is None,

@@ -15,11 +15,11 @@ from ingest.evalsets.refusals import EvalSetRefused
 from ingest.evalsets.repeated_tokens import RepeatedTokens
 from ingest.families.saved_runs import SavedRuns
 from ingest.measure import MEASURES
+from ingest.measuring.scanning import scan
 from ingest.models.layout import Layout
 from ingest.models.published import to_published
-from ingest.scanning import scan
 from pathscope.__main__ import app
-from tests.ingest.models import random_model
+from tests.ingest.small_models import random_model
 
 P = 11
 LAYOUT = Layout(

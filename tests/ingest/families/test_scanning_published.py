@@ -13,7 +13,7 @@ from ingest.evalsets.next_tokens import NextTokens
 from ingest.evalsets.repeated_tokens import RepeatedTokens
 from ingest.evalsets.tokenizing import TaskTokenizer
 from ingest.measure import MEASURES
-from ingest.scanning import scan
+from ingest.measuring.scanning import scan
 from ingest.tasks.repeated_tokens import RepeatedTokens as Words
 from tests.ingest.families.fixtures import VOCAB
 from tests.ingest.families.test_loading import FINAL, loaded

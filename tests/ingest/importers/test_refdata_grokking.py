@@ -14,15 +14,15 @@ import pytest
 import torch
 
 from archive.store import Archive
-from ingest.addition_grid import AdditionGrid
-from ingest.answers import negative_log_likelihood
-from ingest.evaluation import WholeEvaluation
-from ingest.fourier import clustered
 from ingest.importers.published_models import shuffled_split
 from ingest.importers.report import ImportReport
+from ingest.mathematics.fourier import clustered
+from ingest.mathematics.trig_losses import excluded_losses, logits_explained, restricted_losses
+from ingest.readings.addition_grid import AdditionGrid
+from ingest.readings.answers import negative_log_likelihood
+from ingest.readings.evaluation import WholeEvaluation
 from ingest.task import TRAIN
 from ingest.tasks.modular_arithmetic import ModularArithmetic
-from ingest.trig_losses import excluded_losses, logits_explained, restricted_losses
 from tests.ingest.importers.published import ADDITION, INDUCTION, LOSS, loaded, scalars, vectors
 from tests.torture.invariants import broken
 

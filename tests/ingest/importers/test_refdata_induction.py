@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from archive.store import Archive
-from ingest.answers import negative_log_likelihood
-from ingest.attention_masks import followers, mask_score
 from ingest.importers.repeated_windows import RepeatedWindows
 from ingest.importers.report import ImportReport
+from ingest.mathematics.attention_masks import followers, mask_score
 from ingest.measure import MEASURES
 from ingest.models.loaded import LoadedModel
+from ingest.readings.answers import negative_log_likelihood
 from tests.ingest.importers.published import INDUCTION, LOSS, SCORE, loaded, scalars
 
 pytestmark = [pytest.mark.refdata, pytest.mark.slow]

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.answers import is_right
+from ingest.readings.answers import is_right
 from tests.references.behaviour import accuracy_by_loops
 
 

@@ -7,19 +7,19 @@ import pytest
 import torch
 
 from archive.schema.base import CellState
-from ingest import history as history_module
-from ingest.history import WeightHistory
-from ingest.inner_products import SKETCH_DIMENSION, sketch
+from ingest.mathematics.inner_products import SKETCH_DIMENSION, sketch
 from ingest.measure import MEASURES
-from ingest.measured import MeasuredValue
 from ingest.measures import checkpoint_products
-from ingest.measuring import measure_checkpoint, measure_history, measure_only_checkpoint
+from ingest.measuring.checkpoint import measure_checkpoint, measure_history, measure_only_checkpoint
+from ingest.measuring.measured import MeasuredValue
+from ingest.measuring.scanning import ParametersOf
 from ingest.models.layout import Layout
 from ingest.models.loaded import LoadedModel
 from ingest.models.own import OwnModel
-from ingest.scanning import ParametersOf
+from ingest.readings import history as history_module
+from ingest.readings.history import WeightHistory
 from ingest.tasks.modular_arithmetic import ModularArithmetic
-from tests.ingest.models import random_model
+from tests.ingest.small_models import random_model
 from tests.references.trajectories import gram_by_loops
 
 TASK = ModularArithmetic(p=5)

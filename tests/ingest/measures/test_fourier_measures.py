@@ -1,6 +1,6 @@
 """The measures on modular addition's grid: that each takes the right part of the right model.
 
-The mathematics is tested in tests/ingest/test_fourier.py and test_trig_losses.py.
+The mathematics is tested in tests/ingest/mathematics (test_fourier.py, test_trig_losses.py).
 """
 
 import math
@@ -11,16 +11,16 @@ import torch
 
 from archive.records import WHOLE, Part
 from archive.schema.base import CellState
-from ingest.fourier import VARIANTS
 from ingest.importers.repeated_windows import RepeatedWindows
+from ingest.mathematics.fourier import VARIANTS
 from ingest.measure import MEASURES
-from ingest.measured import MeasuredValue
-from ingest.measuring import measure_checkpoint
+from ingest.measuring.checkpoint import measure_checkpoint
+from ingest.measuring.measured import MeasuredValue
 from ingest.models.layout import Layout
 from ingest.models.loaded import LoadedModel
 from ingest.task import TEST, TRAIN
 from ingest.tasks.modular_arithmetic import ModularArithmetic
-from tests.ingest.models import random_model
+from tests.ingest.small_models import random_model
 from tests.references.fourier import (
     frequency_norm_by_sums,
     gini_by_pairs,

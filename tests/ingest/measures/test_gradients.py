@@ -8,19 +8,19 @@ import torch
 
 from archive.records import WHOLE, Part
 from archive.schema.base import CellState
-from ingest import gradients
-from ingest.answers import negative_log_likelihood
-from ingest.gradients import loss_gradients
 from ingest.measure import MEASURES
-from ingest.measured import MeasuredValue
-from ingest.measuring import measure_checkpoint
+from ingest.measuring.checkpoint import measure_checkpoint
+from ingest.measuring.measured import MeasuredValue
 from ingest.models.layout import Layout
 from ingest.models.loaded import LoadedModel
 from ingest.models.small import forward
+from ingest.readings import gradients
+from ingest.readings.answers import negative_log_likelihood
+from ingest.readings.gradients import loss_gradients
 from ingest.task import TRAIN, Task
 from ingest.tasks.modular_arithmetic import ModularArithmetic
 from ingest.tasks.repeated_tokens import RepeatedTokens
-from tests.ingest.models import random_model
+from tests.ingest.small_models import random_model
 from tests.references.trajectories import slope
 
 ADDITION = ModularArithmetic(p=5, frac_train=0.4)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archive.schema.base import CellState
-from ingest.attention_masks import (
+from ingest.importers.repeated_windows import RepeatedWindows
+from ingest.mathematics.attention_masks import (
     duplicates,
     followers,
     last_followers,
@@ -17,17 +18,16 @@ from ingest.attention_masks import (
     predecessors,
     uniform_score,
 )
-from ingest.importers.repeated_windows import RepeatedWindows
 from ingest.measure import MEASURES, NotApplicable
 from ingest.measures.attention_entropy import attention_entropy, entropies, normalised_entropy
 from ingest.measures.first_token import first_token_attention
 from ingest.measures.previous_token import previous_token_score
-from ingest.measuring import measure_checkpoint
+from ingest.measuring.checkpoint import measure_checkpoint
 from ingest.models.layout import Layout
 from ingest.models.loaded import Activations
 from ingest.tasks.modular_arithmetic import ModularArithmetic
 from tests.ingest.measures.test_attention_scores import attending, random_patterns
-from tests.ingest.models import random_model
+from tests.ingest.small_models import random_model
 from tests.references.attention_scores import copy_score_by_loops, entropy_by_loops, uniform
 
 ON_COPIES = [

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.answers import negative_log_likelihood
+from ingest.readings.answers import negative_log_likelihood
 from tests.references.behaviour import loss_by_loops
 
 floats = st.floats(-50, 50)

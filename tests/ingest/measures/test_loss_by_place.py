@@ -11,20 +11,20 @@ from hypothesis import strategies as st
 
 from archive.records import WHOLE, Part
 from archive.schema.base import CellState
-from ingest.answers import Answers
-from ingest.evaluation import Predictions
 from ingest.importers.repeated_windows import RepeatedWindows
 from ingest.measure import MEASURES
-from ingest.measured import MeasuredValue
 from ingest.measures.icl_score import icl_score, late_and_early
 from ingest.measures.induction_loss import FIRST, GAIN, LATER, copied, induction_loss
-from ingest.measuring import measure_checkpoint
+from ingest.measuring.checkpoint import measure_checkpoint
+from ingest.measuring.measured import MeasuredValue
 from ingest.models.layout import Layout
 from ingest.models.loaded import LoadedModel
+from ingest.readings.answers import Answers
+from ingest.readings.evaluation import Predictions
 from ingest.task import TEST, TRAIN, Task
 from ingest.tasks.modular_arithmetic import ModularArithmetic
 from ingest.tasks.repeated_tokens import RepeatedTokens
-from tests.ingest.models import random_model
+from tests.ingest.small_models import random_model
 from tests.references.behaviour import (
     accuracy_by_loops,
     induction_losses_by_loops,

@@ -9,11 +9,11 @@ from ingest.evalsets.classes import TokenClass
 from ingest.mathematics.copying import copying_null_sd
 from ingest.mathematics.head_signature import DISTANCES
 from ingest.measure import MEASURES
-from ingest.measured import MeasuredValue
 from ingest.measures.copying import DRAWS, TOKENS, drawn_tokens
 from ingest.measures.neuron_statistics import STATISTICS
+from ingest.measuring.measured import MeasuredValue
+from ingest.measuring.scanning import scan
 from ingest.models.hooked import HookedModel
-from ingest.scanning import scan
 from tests.ingest.language import DOCUMENTS, KINDS, LENGTH, model_of, own, prompts, text, tokens_of
 from tests.references.composition import full_matrices, full_score
 from tests.references.heads import (

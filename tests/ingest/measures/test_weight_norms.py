@@ -11,7 +11,7 @@ from ingest.measures.sum_of_squared_weights import sum_of_squared_weights, sum_o
 from ingest.measures.weight_norm import weight_norm
 from ingest.models.layout import Layout
 from ingest.models.loaded import LoadedModel
-from tests.ingest.models import random_model
+from tests.ingest.small_models import random_model
 from tests.references.behaviour import squares_by_loops
 
 LAYOUT = Layout(n_tokens=5, n_outputs=5, n_positions=3, n_layers=1, d_model=4, n_heads=2, d_head=2, d_mlp=3)

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from archive.store import Archive
-from ingest.estimate import Estimate
-from ingest.plan import Plan
+from ingest.planning.estimate import Estimate
+from ingest.planning.plan import Plan
 from ingest.run.calls import ingest
 from ingest.run.conduct import IngestReport, Options
 from ingest.run.dispatch import Tally
 from ingest.run.unit import CellFailure
-from ingest.study import Study
-from ingest.study_files import parse_study
+from ingest.studies.files import parse_study
+from ingest.studies.training import Study
 
 Content = dict[str, list[dict[str, object]]]
 

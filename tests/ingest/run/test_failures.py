@@ -20,7 +20,7 @@ from archive.store import Archive
 from ingest.measure import MEASURES
 from ingest.run import conduct, dispatch, worker
 from ingest.run.dispatch import Tally
-from ingest.study_parts import ExecutorChoice
+from ingest.studies.parts import ExecutorChoice
 from tests.ingest.run.running import N_LOGS, STEPS, TOML, Content, Quiet, content, go, stopping_after
 
 DIVERGING = TOML.replace('"0..1"', "[0]") + '[sweep]\n"optimizer.lr" = [0.01, 1e30]\n'

@@ -15,15 +15,15 @@ from archive.upkeep.recomputing import recompute
 from archive.upkeep.verify import verify
 from ingest.evalsets.refusals import TokenizerRefused
 from ingest.evalsets.stored import stored_eval_set
-from ingest.load_study import LoadStudy
 from ingest.mathematics.prompt_scores import prompt_scores
-from ingest.recompute import now, recompute_cells
+from ingest.measuring.recompute import now, recompute_cells
 from ingest.run import scan_worker
 from ingest.run.calls import ingest
 from ingest.run.conduct import IngestReport, Options
 from ingest.run.stopping import StopCheck
 from ingest.run.unit import is_permanent
-from ingest.study_files import parse_study
+from ingest.studies.files import parse_study
+from ingest.studies.loading import LoadStudy
 from tests.ingest.run.running import Quiet
 from tests.ingest.run.series import CODE, N_CELLS, STEPS, TOML, build_series
 

@@ -13,7 +13,7 @@ from archive.create import ensure_archive
 from archive.errors import NoSpace, UnknownName, UsageError
 from archive.layout import Layout
 from archive.store import Archive
-from ingest.estimate import BudgetExceeded
+from ingest.planning.estimate import BudgetExceeded
 from ingest.run import worker
 from ingest.run.lock import StudyLocked, study_lock
 from tests.ingest.run.running import N_LOGS, STEPS, TOML, Content, Quiet, content, go, stopping_after

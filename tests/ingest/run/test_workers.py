@@ -8,7 +8,7 @@ import pytest
 
 from ingest.run.groups import batch_size
 from ingest.run.workers import InThisProcess, WorkerProcesses, make_executor, n_cores, n_processes
-from ingest.study_parts import ExecutorChoice
+from ingest.studies.parts import ExecutorChoice
 from ingest.train.spec import WORKER_ENV, TrainSpec
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from archive.records import WHOLE
-from ingest.naming import condition_of
+from ingest.studies.naming import condition_of
 from ingest.task import TEST, TRAIN
 from ingest.tasks.digit_addition import DigitAddition
 from ingest.train.spec import TrainSpec

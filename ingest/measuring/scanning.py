@@ -1,0 +1,109 @@
+"""One pass of a language model over an eval set, shared by all measures; nothing larger than a layer is kept."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ingest.applicable import NotApplicable
+from ingest.evalsets.next_tokens import NextTokens
+from ingest.measure import RegisteredMeasure
+from ingest.measuring.job import AnyJob, Job
+from ingest.measuring.measured import MeasuredValue
+from ingest.measuring.model_jobs import CircuitJob, PromptsJob, make_job
+from ingest.measuring.passes import Pass
+from ingest.measuring.prompting import answer_prompts
+from ingest.models.hooked import HookedModel
+from ingest.readings.circuit import CircuitWeights
+from ingest.readings.evaluation import Predictions
+
+# Sequences that go through the model together; fewer where memory does not hold them. On a CPU 8 take as long, and a
+# fifth more memory.
+BATCH = 4
+
+AJob = TypeVar("AJob", bound=AnyJob)
+
+
+@dataclass(frozen=True)
+class ParametersOf:
+    """A language model's trained tensors, for measures that ask for nothing else."""
+
+    model: HookedModel
+
+    @property
+    def run(self) -> str:
+        """Name of the run."""
+        return self.model.run
+
+    @property
+    def step(self) -> int:
+        """Optimiser updates."""
+        return self.model.step
+
+    @cached_property
+    def weights(self) -> Mapping[str, Float[Tensor, "..."]]:
+        """Every trained tensor once, by its name in the model."""
+        return dict(self.model.parameters())
+
+
+def scan(
+    model: HookedModel,
+    task: NextTokens,
+    measures: Sequence[RegisteredMeasure],
+    *,
+    batch: int = BATCH,
+    dtype: str = "float32",
+    say: Callable[[str], None] = lambda note: None,
+) -> list[MeasuredValue]:
+    """All these measures of one checkpoint, in the order given, in one forward pass.
+
+    batch changes nothing beyond rounding; it is halved as long as memory does not suffice, `say` is told, and the
+    pass goes on. The unembedding, more than half of the work of a small model, is left out when no measure asks
+    for answers. Losses are those of a float32 softmax, good to about 1e-6 nats. dtype: of the weights, as the
+    quantities record it. What does not apply to the model or the eval set comes back NOT_APPLICABLE. Raises
+    EvalSetRefused for an eval set that does not fit the model.
+    """
+    task.frozen.refuse_unless_it_fits(
+        model.run, n_vocab=model.shape.d_vocab, n_context=model.shape.context or None
+    )
+    splits = {part: torch.from_numpy(inside) for part, inside in task.splits(0).items()}
+    jobs = [make_job(one, one.quantity(task, dtype=dtype), task, splits) for one in measures]
+    for job in jobs:
+        if not job.measure.any_model:
+            job.refuse(NotApplicable("it is a measure of the small transformer trained here"))
+        elif job.measure.taken_on == "prompts" and not task.frozen.has_answers:
+            job.refuse(NotApplicable("the eval set has no prompts with a right and a wrong answer"))
+        elif job.measure.reads not in ("weights", "circuit", "prompts") and task.frozen.is_ragged:
+            job.refuse(NotApplicable("prompts of different lengths have no common positions"))
+    going = [job for job in jobs if job.trouble is None]
+    _read_circuit(model, _of(going, CircuitJob))
+    for value_job in _of(going, Job):
+        if value_job.measure.reads == "weights":
+            value_job.read(ParametersOf(model))
+    if asked := _of(going, PromptsJob):
+        scores = answer_prompts(model, task.frozen, batch=batch, say=say)
+        for prompts_job in asked:
+            prompts_job.read(scores)
+    reading = [
+        job for job in going if job.measure.reads in ("examples", "predictions", "units", "distributions")
+    ]
+    if reading:
+        answers = Pass(model, task, reading, say=say).run(batch)
+        for value_job in _of(reading, Job):
+            if value_job.measure.reads == "predictions":
+                value_job.read(Predictions(task, splits, answers))
+    return [job.result() for job in jobs]
+
+
+def _read_circuit(model: HookedModel, jobs: Sequence[CircuitJob]) -> None:
+    circuit = CircuitWeights(model)  # shared, and gone before the pass: it keeps what it has folded
+    for job in jobs:
+        job.read(circuit)
+
+
+def _of(jobs: Sequence[AnyJob], kind: type[AJob]) -> list[AJob]:
+    return [job for job in jobs if isinstance(job, kind)]

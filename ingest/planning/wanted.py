@@ -1,0 +1,152 @@
+"""What a study asks for, as the ledger spells it: quantities and steps. Imports torch only to work it out.
+
+The answer is stored with the study in the archive. As long as neither the study nor the code has changed it
+is read from there, so finding out that there is nothing to do needs no torch.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+from archive.errors import UsageError
+from archive.identity import content_hash
+from ingest.provenance import code_hash
+from ingest.studies.parts import AnyStudy, ScheduleChoice
+from ingest.studies.training import Study
+from ingest.train.schedule import sparse_steps
+from ingest.train.spec import TrainSpec
+
+ENTRY_POINT_GROUPS = ("pathscope.measures", "pathscope.tasks", "pathscope.families", "pathscope.eval_sets")
+
+
+@dataclass(frozen=True)
+class WantedMeasure:
+    """One measure of one condition: the quantity's hash and the checkpoints it is wanted at.
+
+    needs: what it takes besides each checkpoint, as in `ingest.measure`: "checkpoint" for nothing, or the run's
+    "final" checkpoint or its whole "history", which are there when training is over. eval_set: what the study
+    calls it, and `encoding` its hash; empty where a run has only one, its task's, or the measure needs none.
+    scope, n_tokens: what it writes for how much, for an estimate; empty where training decides the cost.
+    """
+
+    measure: str
+    quantity: str
+    steps: tuple[int, ...]
+    needs: str = "checkpoint"
+    eval_set: str = ""
+    encoding: str = ""
+    scope: str = ""
+    n_tokens: int = 0
+
+    @property
+    def key(self) -> str:
+        """What cells of it are called within a study: the measure, and on which eval set where there are several."""
+        return f"{self.measure}@{self.eval_set}" if self.eval_set else self.measure
+
+
+@dataclass(frozen=True)
+class WantedCondition:
+    """Everything wanted of each run of one condition. logs: hashes of the training log's quantities."""
+
+    steps: int
+    logs: tuple[str, ...]
+    measured: tuple[WantedMeasure, ...]
+
+    @property
+    def n_cells(self) -> int:
+        """Ledger cells of one run."""
+        return len(self.logs) + sum(len(m.steps) for m in self.measured)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a study asks for, by the label of its conditions, and the fingerprint of what that follows from."""
+
+    conditions: Mapping[str, WantedCondition]
+    fingerprint: str
+
+    def as_plain(self) -> dict[str, Any]:
+        """Plain values, to be stored with the study."""
+        return {
+            "fingerprint": self.fingerprint,
+            "conditions": {label: asdict(condition) for label, condition in self.conditions.items()},
+        }
+
+    @classmethod
+    def of_plain(cls, stored: Mapping[str, Any]) -> "Wanted":
+        """The inverse of `as_plain`."""
+        conditions = {
+            label: WantedCondition(
+                steps=c["steps"],
+                logs=tuple(c["logs"]),
+                measured=tuple(WantedMeasure(**{**m, "steps": tuple(m["steps"])}) for m in c["measured"]),
+            )
+            for label, c in stored["conditions"].items()
+        }
+        return cls(conditions, stored["fingerprint"])
+
+
+def fingerprint(study: AnyStudy, extra: Sequence[str] = (), inputs: Sequence[Any] = ()) -> str:
+    """Changes whenever the study, its inputs, or any code that could change what it asks for does."""
+    others = [f"{p.name}={p.value}" for group in ENTRY_POINT_GROUPS for p in entry_points(group=group)]
+    return content_hash([study.resolved(), code_hash(), sorted(others), list(extra), list(inputs)])
+
+
+def wanted_of(study: Study, stored: Mapping[str, Any] | None, extra: Sequence[str] = ()) -> Wanted:
+    """What the study asks for: as `stored` with it when that still holds, else worked out.
+
+    extra: measures wanted besides those the study names. Raises UnknownName for a measure nobody registered.
+    """
+    current = fingerprint(study, extra)
+    if stored is not None and stored.get("fingerprint") == current:
+        return Wanted.of_plain(stored)
+    from ingest.measure import MEASURES  # imports torch
+    from ingest.train.log import LOG_METRICS
+
+    chosen = study.file.measures
+    names = [*chosen.names, *(n for n in extra if n not in chosen.names)]
+    measures = [MEASURES.get(name) for name in names]
+    conditions = {}
+    for label, spec in study.file.specs():
+        task = spec.make_task()
+        conditions[label] = WantedCondition(
+            steps=spec.steps,
+            logs=tuple(metric.quantity(spec).hash for metric in LOG_METRICS),
+            measured=tuple(
+                WantedMeasure(
+                    one.name,
+                    one.quantity(task, dtype=spec.dtype, reference_step=spec.steps).hash,
+                    measured_steps(study, spec, one.name, chosen.schedule.get(one.name, one.schedule)),
+                    one.needs,
+                )
+                for one in measures
+            ),
+        )
+    return Wanted(conditions, current)
+
+
+def measured_steps(study: Study, spec: TrainSpec, measure: str, choice: ScheduleChoice) -> tuple[int, ...]:
+    """Those of the kept checkpoints at which a measure is wanted; raises UsageError for a step not kept."""
+    kept = spec.checkpoint_steps()
+    if choice == "all":
+        return kept
+    if choice == "sparse":
+        return sparse_steps(kept)
+    if choice == "final":
+        return kept[-1:]
+    if isinstance(choice, int):
+        return sparse_steps(kept, choice)
+    missing = sorted(set(choice) - set(kept))
+    if missing and missing[-1] > spec.steps:
+        raise UsageError(
+            f"{study.path}: measures.schedule.{measure} asks for step {missing[-1]}, but training runs from 0 to "
+            f"{spec.steps}; lower it or raise train.steps"
+        )
+    if missing:
+        near = min(kept, key=lambda step: abs(step - missing[0]))
+        raise UsageError(
+            f"{study.path}: measures.schedule.{measure} asks for step {missing[0]}, which [train.checkpoints] does not "
+            f"keep; the nearest kept step is {near}, or add {missing[0]} to train.checkpoints.at"
+        )
+    return tuple(sorted(set(choice)))

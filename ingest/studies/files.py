@@ -1,0 +1,47 @@
+"""Reading a study file: TOML, checked whole before anything runs. Imports no torch.
+
+Every mistake names the file, the key, the value and what is allowed; `docs/studies.md` explains every key.
+"""
+
+import tomllib
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from archive.errors import PathscopeError, UsageError
+from ingest.studies.errors import worded
+from ingest.studies.loading import LoadStudy, LoadStudyFile
+from ingest.studies.training import Study, StudyFile
+
+
+def load_study(path: str | Path) -> Study | LoadStudy:
+    """Read and check a study file; raises UsageError naming file, key, value found and what is allowed."""
+    path = Path(path).expanduser().absolute()
+    try:
+        toml = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        near = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
+        beside = f"; in {path.parent} there are {', '.join(near)}" if near else ""
+        raise UsageError(f"no study file {path}{beside}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read as a study: {error}") from None
+    return parse_study(toml, path)
+
+
+def parse_study(toml: str, path: Path) -> Study | LoadStudy:
+    """Check the text of a study file; `path` is what messages call it and what its archive is relative to."""
+    try:
+        settings = tomllib.loads(toml)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}") from None
+    if "load" in settings and "train" in settings:
+        raise UsageError(f"{path} has [train] and [load]; a study does one of them. Write two files.")
+    kind = LoadStudyFile if "load" in settings else StudyFile
+    try:
+        if "load" in settings:
+            return LoadStudy(path, toml, LoadStudyFile.model_validate(settings))
+        return Study(path, toml, StudyFile.model_validate(settings))
+    except ValidationError as error:
+        raise UsageError(worded(error, kind, path, settings)) from None
+    except PathscopeError as error:  # an unknown task, an impossible schedule: worded already
+        raise UsageError(f"{path}: {error}") from None
