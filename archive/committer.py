@@ -1,25 +1,25 @@
 """The only writer: turns shards in the inbox into rows, exactly once.
 
-For each batch of shards: check their files (`inspection.py`), open, BEGIN, map natural keys to ids, look at the
-ledger, delete what is replaced, insert, write the ledger, COMMIT, close; only then move the shards out of the
-inbox. Killed anywhere before COMMIT, nothing happened; killed after it, the shard's name is in the ledger and the
-next commit only moves the folder.
+For each batch of shards: open, BEGIN; for each shard, whose files are checked (`inspection.py`) while those before
+it are inserted: map natural keys to ids, look at the ledger, delete what is replaced, insert, write the ledger;
+COMMIT, close; only then move the shards out of the inbox. Killed anywhere before COMMIT, nothing happened; killed
+after it, the shard's name is in the ledger and the next commit only moves the folder.
 """
 
 import errno
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import duckdb
 import pyarrow.parquet as pq
-from sqlalchemy import Connection, exc
+from sqlalchemy import exc
 
 from archive.errors import ArchiveNotFound, NoSpace, PathscopeError, ShardRefused
 from archive.identity import canonical_json
@@ -33,6 +33,9 @@ from archive.reconcile import Decision, reconcile
 from archive.schema import dimensions as d
 from archive.schema.facts import FactTable
 from archive.store import WRITE_PATIENCE, Archive, check_schema, connect, driver, explain_damage
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 BATCH_SHARDS = 64
 BATCH_BYTES = 64 * 2**20
@@ -61,7 +64,11 @@ def commit_inbox(layout: Layout, *, patience: float = WRITE_PATIENCE, replay: bo
     report = CommitReport()
     if not layout.inbox.is_dir():
         Archive(layout.database)  # raises ArchiveNotFound before the lock would make a folder for nothing
-    with _no_space_said(layout), writer_lock(layout, "commit", patience=patience):
+    with (
+        _no_space_said(layout),
+        writer_lock(layout, "commit", patience=patience),
+        ThreadPoolExecutor(CHECKING_THREADS) as pool,  # hashing and Parquet work outside the interpreter lock
+    ):
         if not layout.database.exists():
             raise ArchiveNotFound(
                 f"no archive at {layout.database}, but its inbox may hold results: restore the file from "
@@ -72,7 +79,7 @@ def commit_inbox(layout: Layout, *, patience: float = WRITE_PATIENCE, replay: bo
         _sweep(layout)
         waiting = pending_shards(layout)
         while waiting:
-            batch, waiting = _next_batch(waiting, layout, report)
+            batch, waiting = _next_batch(waiting, pool, layout, report)
             while batch:
                 try:
                     _commit_batch(layout, batch, report, patience)
@@ -114,40 +121,42 @@ def step(name: str) -> None:
 
 
 @dataclass(frozen=True)
-class _Checked:
-    """A shard whose files are what its manifest says."""
+class _Waiting:
+    """A shard of a batch; `check` holds its files against its manifest and says why it is refused, if it is."""
 
     manifest: Manifest
-    cells: Cells
+    check: Future[Cells | str]
 
 
 def _next_batch(
-    waiting: Sequence[Path], layout: Layout, report: CommitReport
-) -> tuple[list[_Checked], list[Path]]:
-    """The next shards to enter, checked before the database is opened, and those that wait for another batch."""
-    candidates, rest = waiting[:BATCH_SHARDS], list(waiting[BATCH_SHARDS:])
-    batch: list[_Checked] = []
-    size = 0
-    with ThreadPoolExecutor(
-        CHECKING_THREADS
-    ) as pool:  # hashing and Parquet work outside the interpreter lock
-        found = pool.map(_checked, candidates)
-        for index, (path, shard) in enumerate(zip(candidates, found, strict=True)):
-            if isinstance(shard, str):
-                _set_aside(layout, path, shard, report)
-                continue
-            if batch and size + shard.manifest.n_bytes > BATCH_BYTES:
-                return batch, [*candidates[index:], *rest]
-            batch.append(shard)
-            size += shard.manifest.n_bytes
-    return batch, rest
+    waiting: Sequence[Path], pool: Executor, layout: Layout, report: CommitReport
+) -> tuple[list[_Waiting], list[Path]]:
+    """The next shards to enter, whose files are being checked, and those that wait for another batch."""
+    manifests: list[Manifest] = []
+    for index, path in enumerate(waiting):
+        manifest = _unless_refused(read_manifest, path, check_bytes=False)
+        if isinstance(manifest, str):
+            _set_aside(layout, path, manifest, report)
+            continue
+        size = sum(m.n_bytes for m in manifests) + manifest.n_bytes
+        if manifests and (len(manifests) == BATCH_SHARDS or size > BATCH_BYTES):
+            return _checking(manifests, pool), list(waiting[index:])
+        manifests.append(manifest)
+    return _checking(manifests, pool), []
 
 
-def _checked(path: Path) -> _Checked | str:
-    """The shard, or why it is refused."""
+def _checking(manifests: Sequence[Manifest], pool: Executor) -> list[_Waiting]:
+    return [_Waiting(m, pool.submit(_unless_refused, _check, m.path)) for m in manifests]
+
+
+def _check(path: Path) -> Cells:
+    return inspect(read_manifest(path))
+
+
+def _unless_refused(read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | str:
+    """What reading a shard gives, or why the shard is refused."""
     try:
-        manifest = read_manifest(path)
-        return _Checked(manifest, inspect(manifest))
+        return read(*args, **kwargs)
     except Exception as error:
         if not _is_the_shards_fault(error):
             raise
@@ -158,9 +167,11 @@ def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, ShardRefused) else f"{type(error).__name__}: {error}"
 
 
-def _commit_batch(layout: Layout, batch: Sequence[_Checked], report: CommitReport, patience: float) -> None:
+def _commit_batch(layout: Layout, batch: Sequence[_Waiting], report: CommitReport, patience: float) -> None:
     _check_space(layout, [shard.manifest for shard in batch])
     done = CommitReport()
+    refused: list[tuple[Path, str]] = []
+    batch[0].check.result()  # nobody is kept out of the archive while the first shard is checked
     with (
         connect(layout.database, read_only=False, patience=patience) as connection,
         explain_damage(layout.database),
@@ -178,61 +189,70 @@ def _commit_batch(layout: Layout, batch: Sequence[_Checked], report: CommitRepor
             }
             dimensions = Dimensions(connection)
             for shard in batch:
+                cells = shard.check.result()
+                if isinstance(cells, str):
+                    refused.append((shard.manifest.path, cells))
+                    continue
                 if shard.manifest.name in known:
                     continue
                 try:
-                    _commit_shard(connection, raw, dimensions, shard, done)
+                    _commit_shard(raw, dimensions, shard.manifest, cells, done)
                 except Exception as error:
                     if not _is_the_shards_fault(error):
                         raise
                     raise _Refusal(shard.manifest.path, _reason(error)) from error
                 step("inserted")
+            dimensions.pending.flush()
             step("before commit")
         step("after commit")
     step("closed")
-    for shard in batch:
-        _move(shard.manifest.path, layout.committed)
+    for path, reason in refused:
+        _set_aside(layout, path, reason, report)
+    entered = [shard.manifest.path for shard in batch if not isinstance(shard.check.result(), str)]
+    for path in entered:
+        _move(path, layout.committed)
         step("moved")
-    report.n_shards += len(batch)
+    report.n_shards += len(entered)
     report.n_cells += done.n_cells
     report.n_rows += done.n_rows
     report.n_known += done.n_known
 
 
 def _commit_shard(
-    connection: Connection,
     raw: duckdb.DuckDBPyConnection,
     dimensions: Dimensions,
-    shard: _Checked,
+    manifest: Manifest,
+    cells: Cells,
     done: CommitReport,
 ) -> None:
-    """Enter one shard inside the open transaction."""
-    manifest = shard.manifest
+    """Enter one checked shard inside the open transaction."""
     dimensions.enter(manifest)
     shard_id = dimensions.fresh_ids(d.shard, 1)[0]
     file_ids = dimensions.files(manifest.records.get("source_file", []), shard_id)
-    decision = reconcile(raw, dimensions, manifest, shard.cells, shard_id, file_ids)
+    decision = reconcile(raw, dimensions, manifest, cells, shard_id, file_ids)
     for table in manifest.tables:
         if table != "cells":
             _insert_facts(raw, FACT_TABLES[table], manifest, decision)
             step(f"facts {table}")
-    decision.write_ledger(raw)
+    decision.write_ledger(raw, dimensions.pending)
     step("ledger")
-    connection.execute(
-        d.shard.insert(),
-        {
-            "id": shard_id,
-            "name": manifest.name,
-            "kind": manifest.kind,
-            "manifest_sha256": manifest.sha256,
-            "study_id": dimensions.study_id(manifest.study),
-            "n_cells": decision.n_entered,
-            "n_rows": decision.n_rows,
-            "bytes": manifest.n_bytes,
-            "created_at": datetime.fromisoformat(manifest.created_at),
-            "committed_at": dimensions.now,
-            "provenance_json": canonical_json(manifest.provenance),
-        },
+    dimensions.pending.add(
+        d.shard,
+        [
+            {
+                "id": shard_id,
+                "name": manifest.name,
+                "kind": manifest.kind,
+                "manifest_sha256": manifest.sha256,
+                "study_id": dimensions.study_id(manifest.study),
+                "n_cells": decision.n_entered,
+                "n_rows": decision.n_rows,
+                "bytes": manifest.n_bytes,
+                "created_at": datetime.fromisoformat(manifest.created_at),
+                "committed_at": dimensions.now,
+                "provenance_json": canonical_json(manifest.provenance),
+            }
+        ],
     )
     done.n_cells += decision.n_entered
     done.n_rows += decision.n_rows

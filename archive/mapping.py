@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow as pa
 from sqlalchemy import Connection, Table, func, select, update
 
 from archive.errors import ShardRefused
 from archive.identity import canonical_json, content_hash
 from archive.manifest import Manifest, Owner
+from archive.pending import Pending
 from archive.records import ACCEPTED
 from archive.schema import dimensions as d
-from archive.schema.base import SubjectKind, arrow_type
+from archive.schema.base import SubjectKind
 from archive.store import driver
 
 FIRST_BLOCK = 1024
@@ -53,11 +53,13 @@ class Dimensions:
     def __init__(self, connection: Connection) -> None:
         """`connection` is in a transaction that the caller commits or rolls back."""
         self.connection = connection
+        self.pending = Pending(driver(connection))
         self.now = datetime.now(UTC)
         self._next: dict[str, int] = {}
         self._ids: dict[str, dict[Key, int]] = {}
         self._new: dict[str, set[int]] = {}  # rows that the manifest entered last has made
         self._definitions: dict[Key, Row] = {}
+        self._next_block = 0  # where the next block of checkpoint ids begins; 0 when nobody has looked
         self.replaced_files: set[int] = set()
 
     # --- what a manifest names -----------------------------------------------------------------------
@@ -387,6 +389,7 @@ class Dimensions:
             run_id = self._get("run", (run,))
             stored = {}
             if not self.is_new("run", run_id) or any(k in ids for k in keys):
+                self.pending.flush()
                 found = self.connection.execute(select(d.checkpoint).where(d.checkpoint.c.run_id == run_id))
                 stored = {(run, r.step, r.snapshot): dict(r._mapping) for r in found}
             for key, row in stored.items():
@@ -401,8 +404,7 @@ class Dimensions:
                 rows.append({"id": identity, "run_id": run_id, **row})
                 ids[key] = identity
                 self._new.setdefault("checkpoint", set()).add(identity)
-        if rows:
-            insert_rows(self.connection, d.checkpoint, rows)
+        self.pending.add(d.checkpoint, rows)
 
     def _known_checkpoint(self, stored: Row, given: Row, shard: str) -> None:
         old, new = stored["weights_hash"], given["weights_hash"]
@@ -431,6 +433,7 @@ class Dimensions:
         blocks: list[tuple[int, int]] = []
         used: set[int] = set()
         if not self.is_new("run", run_id):
+            self.pending.flush()
             found = select(block.c.first_id, block.c.size).where(block.c.run_id == run_id)
             blocks = [
                 (int(r.first_id), int(r.size))
@@ -440,10 +443,12 @@ class Dimensions:
             used = {int(i) for (i,) in self.connection.execute(mine)}
         free = [i for first, size in blocks for i in range(first, first + size) if i not in used]
         while len(free) < count:
-            last = self.connection.execute(select(func.max(block.c.first_id + block.c.size))).scalar()
-            first = FIRST_BLOCK if last is None else int(last)
-            size = max(FIRST_BLOCK, 2 * blocks[-1][1] if blocks else 0)
-            self.connection.execute(block.insert(), {"first_id": first, "run_id": run_id, "size": size})
+            if not self._next_block:
+                last = self.connection.execute(select(func.max(block.c.first_id + block.c.size))).scalar()
+                self._next_block = FIRST_BLOCK if last is None else int(last)
+            first, size = self._next_block, max(FIRST_BLOCK, 2 * blocks[-1][1] if blocks else 0)
+            self._next_block = first + size
+            self.pending.add(block, [{"first_id": first, "run_id": run_id, "size": size}])
             blocks.append((first, size))
             free += range(first, first + size)
         return free[:count]
@@ -481,15 +486,6 @@ class Dimensions:
         if rows:
             self.connection.execute(d.source_file.insert(), rows)
         return ids
-
-
-def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-    """Insert whole rows in one go: thousands of them cost what one does through bound parameters."""
-    schema = pa.schema([pa.field(c.name, arrow_type(c)) for c in table.columns])
-    raw = driver(connection)
-    raw.register("incoming_rows", pa.Table.from_pylist(list(rows), schema=schema))
-    raw.execute(f"INSERT INTO {table.name} SELECT * FROM incoming_rows")
-    raw.unregister("incoming_rows")
 
 
 def subject_kind(owner: Owner) -> SubjectKind:

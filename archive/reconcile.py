@@ -16,6 +16,8 @@ import pyarrow as pa
 from archive.inspection import Cells, code_of
 from archive.manifest import SUBJECT_OF_OWNER, Manifest
 from archive.mapping import Dimensions, subject_kind
+from archive.pending import Pending
+from archive.schema import dimensions as d
 from archive.schema.base import CellState, SubjectKind
 from archive.schema.facts import CONTENT, FACTS, OWNER_COLUMNS, FactTable
 from archive.segments import recount, replace_segment
@@ -82,12 +84,11 @@ class Decision:
         raw.unregister("kept_codes")
         self.n_rows += entered[0] if entered else 0
 
-    def write_ledger(self, raw: duckdb.DuckDBPyConnection) -> None:
+    def write_ledger(self, raw: duckdb.DuckDBPyConnection, pending: Pending) -> None:
         """Append the cells and the reasons of those that failed."""
-        if self.ledger.num_rows:
-            raw.register("incoming_cells", self.ledger)
-            raw.execute("INSERT INTO cell SELECT * FROM incoming_cells")
-            raw.unregister("incoming_cells")
+        pending.add(d.cell, self.ledger)
+        if self.failures or self.segmented:
+            pending.flush()  # what follows counts rows of cells
         for f in self.failures:
             raw.execute(
                 "INSERT INTO failure VALUES ($kind, $subject, $quantity, $error_class, $message, $traceback, now())",
@@ -110,6 +111,7 @@ def reconcile(
 ) -> Decision:
     """Compare a shard's cells with the ledger, delete what it replaces, and say what is left to insert."""
     if dimensions.replaced_files:
+        dimensions.pending.flush()
         _delete_files(raw, dimensions.replaced_files)
         dimensions.replaced_files.clear()
     owner_ids = np.array([dimensions.owner_id(o) for o in manifest.owners], dtype=np.int32)
@@ -202,6 +204,7 @@ def _stored_cells(
         dimensions.is_new(tables[o.kind], dimensions.owner_id(o)) for o in manifest.owners if o.kind in tables
     ):
         return state, attempts  # nothing can be known of subjects that this transaction made
+    dimensions.pending.flush()
     for kind in SubjectKind:
         mine = np.flatnonzero(subjects.column("subject_kind").to_numpy() == kind)
         if not len(mine):

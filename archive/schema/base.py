@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    DateTime,
     Double,
     Float,
     Integer,
@@ -60,6 +61,7 @@ def _arrow(kind: TypeEngine[object]) -> pa.DataType:
         (Double, pa.float64()),
         (Float, pa.float32()),
         (Boolean, pa.bool_()),
+        (DateTime, pa.timestamp("us", tz="UTC")),
         (String, pa.string()),
     ):
         if isinstance(kind, sql):

@@ -1,0 +1,34 @@
+"""Small rows of a transaction, inserted together at its end: one INSERT of all costs what one of each costs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from sqlalchemy import Table
+
+from archive.schema.base import arrow_type
+
+
+class Pending:
+    """Rows that wait for one INSERT a table; who reads or changes such a table in the meantime flushes first."""
+
+    def __init__(self, raw: duckdb.DuckDBPyConnection) -> None:
+        self._raw = raw
+        self._waiting: dict[str, list[pa.Table]] = {}
+
+    def add(self, table: Table, rows: Sequence[Mapping[str, Any]] | pa.Table) -> None:
+        """Whole rows, as mappings or with the columns of the stored table in its order."""
+        if not isinstance(rows, pa.Table):
+            schema = pa.schema([pa.field(c.name, arrow_type(c)) for c in table.columns])
+            rows = pa.Table.from_pylist(list(rows), schema=schema)
+        if rows.num_rows:
+            self._waiting.setdefault(table.name, []).append(rows)
+
+    def flush(self) -> None:
+        """Insert what waits, tables in the order in which they were first added to."""
+        for name, rows in self._waiting.items():
+            self._raw.register("incoming_rows", pa.concat_tables(rows))
+            self._raw.execute(f"INSERT INTO {name} SELECT * FROM incoming_rows")
+            self._raw.unregister("incoming_rows")
+        self._waiting.clear()
