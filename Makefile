@@ -3,8 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
-# two files of tests at a time: many of them wait for processes of their own
-PYTEST_ARGS ?= -n 2 --dist loadfile
+# three files of tests at a time, on two cores: many of them wait for processes of their own
+PYTEST_ARGS ?= -n 3 --dist loadfile
 ARCHIVE ?= demo/demo.duckdb
 BENCH_ARGS ?=
 SECONDS ?= 600

@@ -122,12 +122,19 @@ def run(connection: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> tuple
     reader = connection.execute(statement).to_arrow_reader(BATCH)
     batches: list[pa.RecordBatch] = []
     n_rows = n_bytes = 0
-    for batch in reader:
-        batches.append(batch)
-        n_rows += batch.num_rows
-        n_bytes += batch.nbytes
-        if n_rows > request["rows"] or n_bytes > request["memory_mb"] * MIB // 4:
-            return pa.Table.from_batches(batches).slice(0, request["rows"]), True
+    try:
+        for batch in reader:
+            batches.append(batch)
+            n_rows += batch.num_rows
+            n_bytes += batch.nbytes
+            if n_rows > request["rows"] or n_bytes > request["memory_mb"] * MIB // 4:
+                return pa.Table.from_batches(batches).slice(0, request["rows"]), True
+    except OSError as error:  # what Arrow makes of DuckDB's errors
+        if not str(error).startswith("Out of Memory"):
+            raise
+        if not batches:
+            raise Problem("memory", "") from error
+        return pa.Table.from_batches(batches), True
     return pa.Table.from_batches(batches, schema=reader.schema), False
 
 

@@ -1,4 +1,4 @@
-"""Measuring a language model: one pass for all measures against the bare forward pass, and composition by factors.
+"""Measuring a language model: one pass for all measures against the bare forward pass; composition by factors; the shard.
 
 CPU seconds on one thread and resident memory, in processes started as `ingest` starts its workers. A random model in the
 shape of Pythia-70m and 8 sequences of 512 tokens. The bare way is transformers' own forward pass over all 8 with its fastest
@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -50,6 +51,12 @@ def measure(folder: Path) -> Iterable[Measured]:
     yield Measured(
         "peak memory above the model's, all measures of text in one pass; the bare forward pass with logits",
         f"{ours:.0f} MB", f"{plain:.0f} MB", ours / plain, 0.4,
+    )  # fmt: skip
+    took = _in_a_worker("shard")
+    yield Measured(
+        f"shard of all {took['n']:.0f} measures of one checkpoint, {took['megabytes']:.1f} MB: making and writing it (left) "
+        "against its scan (seconds on the clock)",
+        words(took["shard"]), words(took["scan"]), took["shard"] / took["scan"], 0.03,
     )  # fmt: skip
     took = _in_a_worker("composition")
     yield Measured(
@@ -113,6 +120,36 @@ def memory_bare() -> dict[str, float]:
     return {"megabytes": _peak(lambda: _bare(module, task))}
 
 
+def shard() -> dict[str, float]:
+    """Seconds of scanning one checkpoint with all measures that fit a text, and of its shard, on disk when it ends."""
+    from archive.records import Checkpoint
+    from archive.shard import ShardBuilder
+    from ingest.measuring.scanning import scan
+
+    model, task = _model(), _task()
+    measures = [one for one in _everything() if one.taken_on in ("any", "text")]
+    began = time.perf_counter()
+    values = scan(model, task, measures)
+    scanned = time.perf_counter() - began
+
+    def written(folder: Path) -> Path:
+        builder = ShardBuilder(kind="measure")
+        owner = builder.checkpoint(Checkpoint(run=model.run, step=model.step))
+        for value in values:
+            value.add_to(builder, owner)
+        return builder.write(folder)
+
+    took = []
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(ROUNDS):
+            began = time.perf_counter()
+            files = written(Path(folder))
+            took.append(time.perf_counter() - began)
+        megabytes = sum(file.stat().st_size for file in files.iterdir()) / 1e6
+    n = sum(value.state == 1 for value in values)
+    return {"scan": scanned, "shard": median(took), "megabytes": megabytes, "n": float(n)}
+
+
 def composition() -> dict[str, float]:
     """CPU seconds of all pairs of heads, by factors and by products of d_model × d_model matrices."""
     from ingest.mathematics.composition import composition as by_factors
@@ -134,9 +171,12 @@ def composition() -> dict[str, float]:
 
 
 def _everything() -> "list[RegisteredMeasure]":
+    """What applies to this model: it has no LayerNorm between its neurons and what reads them."""
     from ingest.measure import MEASURES
+    from ingest.readings.units import SOLU_NEURONS
 
-    return [entry.thing for entry in MEASURES.entries().values() if entry.thing.any_model]
+    found = [entry.thing for entry in MEASURES.entries().values()]
+    return [one for one in found if one.any_model and one.site != SOLU_NEURONS]
 
 
 def _named(*names: str) -> "list[RegisteredMeasure]":
@@ -232,6 +272,7 @@ def _tokens(task: "NextTokens") -> Any:
 
 if __name__ == "__main__":
     named = {
-        "seconds": seconds, "memory_ours": memory_ours, "memory_bare": memory_bare, "composition": composition,
+        "seconds": seconds, "memory_ours": memory_ours, "memory_bare": memory_bare, "shard": shard,
+        "composition": composition,
     }  # fmt: skip
     print(json.dumps(named[sys.argv[1]]()))

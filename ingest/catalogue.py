@@ -77,18 +77,22 @@ class Labels(Facts):
 class Schedule(Facts):
     """Which checkpoints a run has, and what their revisions are called.
 
-    revision: with `{label}`; empty for a run of which only the final weights exist (in `final_revision`).
-    count: how many labels the pieces must give, so that a slip in them is found.
+    revision: with `{label}`. count: how many labels the pieces must give, so that a slip in them is found.
+    listed: in place of these, for a schedule that is no formula: what is known of it before the repository's files
+    are listed, when it is first fetched.
     """
 
-    pieces: tuple[Labels, ...]
-    revision: str
-    count: Count
+    pieces: tuple[Labels, ...] = ()
+    revision: str = ""
+    count: Annotated[int, Field(ge=0)] = 0
+    listed: str = ""
     evidence: str
 
     @model_validator(mode="after")
     def _gives_what_it_says(self) -> Self:
         labels = self.labels
+        if bool(self.listed) == bool(labels and self.revision):
+            raise ValueError("give either `pieces` and `revision`, or `listed`")
         if len(labels) != self.count or list(labels) != sorted(set(labels)):
             raise ValueError(
                 f"{len(labels)} labels, of which some may repeat or go back; expected {self.count}"
@@ -134,7 +138,8 @@ class Series(Facts):
 
     Placeholders: {size}, {former} and the keys of the members. init_seed, data_order_seed: templates of
     numbers; empty where not known. same_init, same_order: runs with equal text share their initial weights or
-    the order of their data; empty where nothing is known. labels_per_step: labels count this many per
+    the order of their data; empty where nothing is known. parent_run, intervention: for runs that go on from
+    another one's weights: from which, and what was done. labels_per_step: labels count this many per
     optimiser update. condition: what the run is but for its seeds.
     """
 
@@ -148,9 +153,12 @@ class Series(Facts):
     data_order_seed: str = ""
     same_init: str = ""
     same_order: str = ""
+    parent_run: str = ""
+    intervention: dict[str, str] = {}
     schedule: str
     tokens_per_step: Count | None = None
     labels_per_step: Count = 1
+    final_step: Count | None = None  # where a listed schedule does not tell
     tokenizer: str = ""
     notes: tuple[str, ...] = ()
     evidence: str

@@ -2,7 +2,7 @@
 
 family = make_family("pythia")
 spec = family.find("pythia-14m")                    # also by alias, repository or a former name
-refs = family.checkpoints(spec)
+refs = family.checkpoints_in(spec, "hub")
 for fetched in Fetcher(family.source("hub"), refs):  # ingest/sources
     model = family.load(fetched.ref, fetched.snapshot)  # a HookedModel (ingest/models/hooked.py)
 """
@@ -46,6 +46,8 @@ class ModelSpec:
     data_order_seed: int | None = None
     same_init: str = ""
     same_order: str = ""
+    parent_run: str = ""
+    intervention: Mapping[str, str] | None = None
     tokens_per_step: float | None = None
     final_step: int | None = None
     notes: tuple[str, ...] = ()
@@ -71,6 +73,8 @@ class ModelSpec:
             init_hash=self.same_init and f"group:{self.same_init}",
             data_order_hash=self.same_order and f"group:{self.same_order}",
             condition=self.condition,
+            parent_run=self.parent_run,
+            intervention=None if self.intervention is None else dict(self.intervention),
             tokens_per_step=self.tokens_per_step,
             final_step=self.final_step,
             # a folder's name is nobody's alias: two runs may lie in folders of one name
@@ -127,7 +131,14 @@ class Family(BaseModel, ABC):
 
     @abstractmethod
     def checkpoints(self, spec: ModelSpec) -> tuple[CheckpointRef, ...]:
-        """The checkpoints of a run by step, whether or not they can be had."""
+        """The checkpoints of a run by step, whether or not they can be had; none where a place must be asked."""
+
+    def checkpoints_in(self, spec: ModelSpec, place: str) -> tuple[CheckpointRef, ...]:
+        """The same for runs whose schedule is no formula: there it is what a place, as `source` has it, lists.
+
+        Raises CheckpointNotAvailable for a place that cannot be asked.
+        """
+        return self.checkpoints(spec)
 
     @abstractmethod
     def source(self, place: str = "hub") -> "Source":
@@ -140,15 +151,19 @@ class Family(BaseModel, ABC):
     def tokenizer(self, spec: ModelSpec, place: str = "hub", named: str = "") -> "TextTokenizer | None":
         """The tokenizer of a run, from the repository `named` or the one the run says; None where neither is known.
 
-        Raises CheckpointNotAvailable where its files cannot be had, TokenizerRefused where they are no tokenizer.
+        Raises TokenizerNotAvailable where its files cannot be had, TokenizerRefused where they are no tokenizer.
         """
         repository = named or spec.tokenizer
         if not repository:
             return None
         from ingest.evalsets.hub_tokenizer import load_tokenizer
         from ingest.sources import TOKENIZER, make_source
+        from ingest.sources.base import CheckpointNotAvailable, TokenizerNotAvailable
 
-        snapshot = make_source(place, TOKENIZER).get(repository, "main")
+        try:
+            snapshot = make_source(place, TOKENIZER).get(repository, "main")
+        except CheckpointNotAvailable as error:
+            raise TokenizerNotAvailable(spec.name, repository, error.reason) from None
         return load_tokenizer(snapshot.folder, name=repository)
 
     def run_record(self, spec: ModelSpec) -> Run:

@@ -15,7 +15,10 @@ Its parameters say what it reads:
                                   unit or pair of layers
     Units                         one layer's units on their way through the evaluation set: returns a UnitReducer
     PromptScores                  what a model of any kind answers to prompts: one value per prompt
+    AttendedPrompts               the attention of prompts of one length in one layer: one value per prompt and head, of
+                                  which the mean over prompts is stored; NaN where a prompt has none
     Distributions                 the logits of one sequence: a list of likely tokens per position
+    Interventions                 a model of any kind with its parts replaced: an Estimate per head, or one per part
     WeightHistory                 the weights of all kept checkpoints of a run: vectors per part, for each step
     EvaluationHistory             the same, and what they say to the evaluation set
 """
@@ -29,17 +32,20 @@ from torch import Tensor
 
 from archive.records import NO_ENCODING, NO_SITE, Direction, Measure, Part, Quantity, Site, WeightProcessing
 from ingest.applicable import NotApplicable as NotApplicable
+from ingest.mathematics.clustered import Estimate
 from ingest.mathematics.composition import LayerPair
 from ingest.mathematics.prompt_scores import PromptScores
 from ingest.mathematics.token_top import TokenTop
 from ingest.models.loaded import Activations, LoadedModel, NamedWeights
+from ingest.readings.attended import AttendedPrompts
 from ingest.readings.circuit import CircuitWeights
 from ingest.readings.distributions import Distributions
 from ingest.readings.evaluation import Predictions, WholeEvaluation
 from ingest.readings.history import EvaluationHistory, WeightHistory
+from ingest.readings.interventions import Interventions
 from ingest.readings.units import UnitReducer, Units
 from ingest.registry import RegistrationRefused, Registry, first_sentence, require_text
-from ingest.task import Task
+from ingest.task import TakenOn, Task
 
 Scope = Literal[
     "split",
@@ -69,14 +75,13 @@ Reads = Literal[
     "circuit",
     "units",
     "prompts",
+    "attended prompts",
     "distributions",
+    "interventions",
 ]
 # what must be there besides the checkpoint itself
 Needs = Literal["checkpoint", "final", "history"]
 Schedule = Literal["all", "sparse"]
-# which of a study's eval sets a measure is taken on where nobody says: any but prompts, texts where there are any,
-# those with repeated blocks, or prompts
-TakenOn = Literal["any", "text", "repeats", "prompts"]
 Parts: TypeAlias = Mapping[Part, float] | Mapping[Part, Tensor]
 Rows: TypeAlias = Mapping[int, Mapping[Part, Tensor]]
 ReadsExamples: TypeAlias = Callable[[Activations], Tensor]
@@ -93,12 +98,18 @@ ReadsCircuit: TypeAlias = (
 )
 ReadsUnits: TypeAlias = Callable[[Units], UnitReducer]
 ReadsPrompts: TypeAlias = Callable[[PromptScores], Tensor]
+ReadsAttendedPrompts: TypeAlias = Callable[[AttendedPrompts], Tensor]
 ReadsDistributions: TypeAlias = Callable[[Distributions], TokenTop]
+ReadsInterventions: TypeAlias = (
+    Callable[[Interventions], Estimate] | Callable[[Interventions], Mapping[Part, Estimate]]
+)
 AnyFunction: TypeAlias = (
     ReadsCircuit
     | ReadsUnits
     | ReadsPrompts
+    | ReadsAttendedPrompts
     | ReadsDistributions
+    | ReadsInterventions
     | ReadsExamples
     | ReadsWeights
     | ReadsPredictions
@@ -112,7 +123,9 @@ Function = TypeVar(
     ReadsCircuit,
     ReadsUnits,
     ReadsPrompts,
+    ReadsAttendedPrompts,
     ReadsDistributions,
+    ReadsInterventions,
     ReadsExamples,
     ReadsWeights,
     ReadsPredictions,
@@ -151,11 +164,15 @@ SCOPES_OF: dict[Reads, tuple[Scope, ...]] = {
     "circuit": ("head", "head pair", "unit vector"),
     "units": ("unit", "unit top", "unit histogram"),
     "prompts": ("item",),
+    "attended prompts": ("head",),
     "distributions": ("token top",),
+    "interventions": ("head", "part"),
 }
 OF_WEIGHTS: tuple[Reads, ...] = ("weights", "weight history", "circuit")
 # taken in one way of models of any kind, the small transformer included
-OF_MODELS: tuple[Reads, ...] = ("circuit", "units", "prompts", "distributions")
+OF_MODELS: tuple[Reads, ...] = (
+    "circuit", "units", "prompts", "attended prompts", "distributions", "interventions",
+)  # fmt: skip
 # only these tables have a column for it
 WITH_CHANCE: tuple[Scope, ...] = ("split", "tensor", "part", "head", "item")
 
@@ -170,7 +187,8 @@ class RegisteredMeasure:
     the measure's null, for a task. traced: it reads attention or MLP activations, not only logits. schedule: on
     all checkpoints by default, or on about a dozen ("sparse"). params: settings that are part of the quantity
     and tell the variants apart; of_task: those that follow from the task. processing: how weights are changed
-    before they are looked at; site: where units live. taken_on: on which eval sets by default.
+    before they are looked at; site: where units live. taken_on: on which eval sets by default. standardised: what is
+    stored is not the mean over examples but that mean divided by its standard error.
     """
 
     name: str
@@ -188,6 +206,7 @@ class RegisteredMeasure:
     processing: WeightProcessing = "raw"
     site: Site = NO_SITE
     taken_on: TakenOn = "any"
+    standardised: bool = False
 
     @property
     def of_models(self) -> bool:
@@ -216,6 +235,7 @@ class RegisteredMeasure:
         another one, and its numbers are another quantity. A measure of weights has no eval set, so it is
         the same quantity for every task. Raises ValueError where the reference step is needed and missing.
         """
+        task = task.evaluated_on(self.taken_on)
         encoding = NO_ENCODING if self.reads in OF_WEIGHTS else task.eval_set.encoding
         params = {**self.params, **(self.of_task(task) if self.of_task is not None else {})}
         if self.needs == "final":
@@ -257,6 +277,7 @@ def measure(
     processing: WeightProcessing = "raw",
     site: Site = NO_SITE,
     taken_on: TakenOn = "any",
+    standardised: bool = False,
 ) -> Callable[[Function], Function]:
     """Register a function as a measure and return it unchanged.
 
@@ -264,7 +285,7 @@ def measure(
     None for none. The first sentence of the docstring becomes the summary. Raise `version` whenever
     values change. variant, params: for one of several ways to take a measure; all share name, docstring and
     unit, and `params` keeps their numbers apart. of_task: further params that a task decides. processing, site,
-    taken_on: as RegisteredMeasure has them.
+    taken_on, standardised: as RegisteredMeasure has them.
 
     Raises RegistrationRefused for a duplicate name (naming both modules), a missing docstring, unit or
     citation, parameters other than those the module's docstring lists, a scope that does not fit them, or a
@@ -314,7 +335,8 @@ def measure(
                 of_task=of_task,
                 processing=processing,
                 site=site,
-                taken_on="prompts" if reads == "prompts" else taken_on,
+                taken_on="prompts" if reads in ("prompts", "attended prompts") else taken_on,
+                standardised=standardised,
             ),
             module=module,
         )
@@ -336,7 +358,9 @@ _READ_BY: dict[tuple[object, ...], tuple[Reads, Needs, bool]] = {
     (CircuitWeights,): ("circuit", "checkpoint", True),
     (Units,): ("units", "checkpoint", True),
     (PromptScores,): ("prompts", "checkpoint", True),
+    (AttendedPrompts,): ("attended prompts", "checkpoint", True),
     (Distributions,): ("distributions", "checkpoint", True),
+    (Interventions,): ("interventions", "checkpoint", True),
 }
 
 
@@ -348,6 +372,6 @@ def _what_it_reads(name: str, function: Callable[..., object]) -> tuple[Reads, N
             f"measure {name!r} in {function.__module__} takes {list(annotations)}; "
             "give it one parameter annotated Activations, NamedWeights, LoadedModel, Predictions, WholeEvaluation (with a "
             "LoadedModel after it for the final checkpoint), WeightHistory, EvaluationHistory, CircuitWeights, Units, "
-            "PromptScores or Distributions"
+            "PromptScores, AttendedPrompts, Distributions or Interventions"
         )
     return found

@@ -8,7 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -17,6 +18,13 @@ from pydantic import BaseModel, ConfigDict
 from archive.identity import content_hash
 from archive.records import Encoding, Part, Tokenizer
 from ingest.registry import Registry, first_sentence, require_text
+
+if TYPE_CHECKING:
+    from ingest.evalsets.tokenizing import TextTokenizer
+
+# which of several eval sets a measure is taken on where nobody says: any but prompts, texts where there are any,
+# those with repeated blocks, prompts, or prompts where there are any, else repeated blocks, else texts
+TakenOn = Literal["any", "text", "repeats", "prompts", "prompts first"]
 
 TRAIN = Part(kind="split", name="train")
 TEST = Part(kind="split", name="test")
@@ -53,6 +61,11 @@ class Task(BaseModel, ABC):
     @abstractmethod
     def vocabulary(self) -> tuple[str, ...]:
         """What each token id reads as; its length is the number of input tokens."""
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of input tokens."""
+        return len(self.vocabulary)
 
     @property
     @abstractmethod
@@ -119,6 +132,31 @@ class Task(BaseModel, ABC):
     def eval_set(self) -> "EvalSet":
         """The frozen evaluation set as the archive knows it."""
         return EvalSet.of(self)
+
+    def evaluated_on(self, taken_on: TakenOn) -> "Task":
+        """Whose `evaluation()` measures of a kind are taken on: this task's own; a task may have several."""
+        return self
+
+    @property
+    def evaluations(self) -> tuple["Task", ...]:
+        """Everything that `evaluated_on` may return, each once."""
+        return (self,)
+
+    def resolved(self, folder: Path | None) -> Self:
+        """The same with everything that decides the data and is not in the settings written into them, if anything is.
+
+        folder: what file names are relative to; None: they are resolved already.
+        """
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """Plain values that are equal for two tasks exactly when their data are: the settings."""
+        return self.model_dump(mode="json")
+
+    @property
+    def text_tokenizer(self) -> "TextTokenizer | None":
+        """What turns text into this task's tokens; None where its vocabulary is one of words between white space."""
+        return None
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,14 @@ from ingest.measure import NotApplicable as NotApplicable
 from ingest.measure import measure as measure
 from ingest.models.loaded import Activations as Activations
 from ingest.models.loaded import LoadedModel as LoadedModel
+from ingest.recording.recorder import Recorder as Recorder
+from ingest.recording.trainer import RecorderCallback as RecorderCallback
 from ingest.task import Task as Task
 from ingest.task import task as task
+from queries.attention_pattern_catalogue import attention_pattern_catalogue as attention_pattern_catalogue
 from queries.benchmark_curves import benchmark_curves as benchmark_curves
+from queries.circuit_heads import circuit_heads as circuit_heads
+from queries.circuit_transition_rate import circuit_transition_rate as circuit_transition_rate
 from queries.compare_transition_times import compare_transition_times as compare_transition_times
 from queries.composition_history import composition_history as composition_history
 from queries.event_order import event_order as event_order
@@ -35,12 +40,15 @@ from queries.head_scores import head_scores as head_scores
 from queries.key_frequency_history import key_frequency_history as key_frequency_history
 from queries.loss_curves import loss_curves as loss_curves
 from queries.neuron import neuron as neuron
+from queries.neuron_change import neuron_change as neuron_change
 from queries.output_agreement import output_agreement as output_agreement
+from queries.per_token_delta import per_token_delta as per_token_delta
 from queries.registry import query as query
 from queries.replicate_induction_transition import (
     replicate_induction_transition as replicate_induction_transition,
 )
 from queries.results import Answer as Answer
+from queries.role_history import role_history as role_history
 from queries.task_scores import task_scores as task_scores
 from queries.trajectory_pca import trajectory_pca as trajectory_pca
 from queries.transition_times import transition_times as transition_times

@@ -25,6 +25,9 @@ HOMES = {
     "Run": "archive.records",
     "Source": "archive.records",
     "SourceFile": "archive.records",
+    # a training loop of one's own
+    "Recorder": "ingest.recording.recorder",
+    "RecorderCallback": "ingest.recording.trainer",
     # adding a question, a measure, a task or an importer from another package
     "Answer": "queries.results",
     "query": "queries.registry",

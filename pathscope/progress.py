@@ -60,6 +60,8 @@ class IngestProgress:
             f"about {duration(estimated.hours * 3600)} on {estimated.n_workers} process(es), "
             f"{estimated.gigabytes * 1000:.3g} MB"
         )
+        for note in estimated.notes:
+            self.say(f"{study.name}: {note}")
         if self.console.is_terminal:
             self._bars = Progress(
                 TextColumn("{task.description}"),

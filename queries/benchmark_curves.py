@@ -12,6 +12,7 @@ from pydantic import Field
 from archive.errors import UnknownName
 from archive.store import Archive
 from queries.checkpoints import find_left_out
+from queries.parameters import IntervalLevel
 from queries.quantities import Which, choose_quantity
 from queries.registry import query
 from queries.render import interval, number
@@ -61,7 +62,7 @@ def benchmark_curves(
     series: Annotated[
         str, Field(description="a series that the source keeps apart; empty = the main one")
     ] = "",
-    confidence: Annotated[float, Field(gt=0, lt=1, description="level of the intervals")] = 0.95,
+    confidence: IntervalLevel = 0.95,
     **which: Unpack[Which],
 ) -> BenchmarkCurves:
     """Values of one benchmark metric at every usable checkpoint, with the published standard errors.

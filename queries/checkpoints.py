@@ -1,6 +1,7 @@
 """Which checkpoints answer, and which stay out and why: suspect, superseded or without a result."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -12,22 +13,23 @@ from archive.store import Archive
 from queries.quantities import Choice, Quantity, Which
 from queries.select import Selected
 
-# one pass over the ledger of this quantity: what is there but must not be used, and what is not there
+# one pass over the ledger of some quantities: what is there but must not be used, and what is not there
 _LEFT_OUT_SQL = """\
-WITH measured AS (
-  SELECT subject_id AS checkpoint_id, state FROM cell
-  WHERE subject_kind = 1 AND quantity_id = $quantity_id
+WITH asked AS (SELECT unnest($quantity_ids) AS quantity_id, unnest($run_ids) AS run_id),
+measured AS (
+  SELECT subject_id AS checkpoint_id, quantity_id, state FROM cell
+  WHERE subject_kind = 1 AND quantity_id IN (SELECT unnest($quantity_ids))
 ), judged AS (
-  SELECT c.*, m.state, m.state = 1 AND ($with_suspect OR NOT c.suspect) AS usable
+  SELECT c.*, m.quantity_id, m.state, m.state = 1 AND ($with_suspect OR NOT c.suspect) AS usable
   FROM measured m
   JOIN v_checkpoint c ON c.checkpoint_id = m.checkpoint_id
-  WHERE c.run_id IN (SELECT unnest($run_ids))
+  JOIN asked a ON a.quantity_id = m.quantity_id AND a.run_id = c.run_id
 )
 SELECT checkpoint_id, run, step, snapshot, integrity, integrity_note, integrity_link, state, usable
 FROM judged
 QUALIFY NOT usable
-     OR row_number() OVER (PARTITION BY run_id, step, usable ORDER BY suspect, checkpoint_id DESC) > 1
-ORDER BY run_id, step, checkpoint_id"""
+     OR row_number() OVER (PARTITION BY quantity_id, run_id, step, usable ORDER BY suspect, checkpoint_id DESC) > 1
+ORDER BY run_id, step, checkpoint_id, quantity_id"""
 
 _AT_SQL = """\
 SELECT c.id AS checkpoint_id, c.run_id, c.step
@@ -119,15 +121,23 @@ def find_left_out(archive: Archive, choice: Choice, which: Which) -> LeftOuts:
 
     Suspect ones (unless which["with_suspect"]), and all but the newest of several snapshots of one step.
     """
-    if not choice.n_odd:
+    return find_left_outs(archive, [choice], which)
+
+
+def find_left_outs(archive: Archive, choices: Iterable[Choice], which: Which) -> LeftOuts:
+    """The same of several quantities with one statement, each checkpoint once."""
+    odd = [choice for choice in choices if choice.n_odd]
+    if not odd:
         return LeftOuts()
+    # several choices may be of one quantity, such as two parts of it
+    asked = sorted({(c.quantity.quantity_id, run) for c in odd for run in c.selected.ids})
     parameters = {
-        "quantity_id": choice.quantity.quantity_id,
-        "run_ids": choice.selected.ids,
+        "quantity_ids": [quantity for quantity, _ in asked],
+        "run_ids": [run for _, run in asked],
         "with_suspect": which.get("with_suspect", False),
     }
-    measured: list[LeftOut] = []
-    unmeasured: list[LeftOut] = []
+    measured: dict[int, LeftOut] = {}
+    unmeasured: dict[int, LeftOut] = {}
     for row in archive.rows(_LEFT_OUT_SQL, parameters):
         if row["state"] != CellState.DONE:
             why = CellState(row["state"]).name.lower().replace("_", " ")
@@ -135,8 +145,8 @@ def find_left_out(archive: Archive, choice: Choice, which: Which) -> LeftOuts:
             why = "superseded by a newer snapshot" if row["usable"] else f"suspect ({row['integrity']})"
         note = " ".join(t for t in (row["integrity_note"], row["integrity_link"]) if t)
         entry = LeftOut(row["checkpoint_id"], row["run"], row["step"], row["snapshot"], why, note)
-        (measured if row["state"] == CellState.DONE else unmeasured).append(entry)
-    return LeftOuts(tuple(measured), tuple(unmeasured))
+        (measured if row["state"] == CellState.DONE else unmeasured)[entry.checkpoint_id] = entry
+    return LeftOuts(tuple(measured.values()), tuple(unmeasured.values()))
 
 
 def pick_checkpoints(

@@ -13,14 +13,15 @@ from pydantic import Field
 
 from archive.errors import UsageError
 from archive.store import Archive
-from queries.curves import Curves, Origin, read_curves
+from queries.curves import Curves, read_curves
 from queries.event_times import TIME_FIELDS, describe_times, finite_or_none
+from queries.parameters import CrossingRule, CurveOrigin, IntervalLevel, SplitPart, Towards
 from queries.quantities import Which
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance
 from queries.select import ALL_RUNS, Runs, select_runs
-from queries.stats.intervals import Bracket, Rule, crossing
+from queries.stats.intervals import Bracket, crossing
 from queries.stats.multiple import Correction
 from queries.time_comparisons import (
     ALPHA,
@@ -103,9 +104,7 @@ def compare_transition_times(
     *,
     runs: Runs = ALL_RUNS,
     measure: Annotated[str, Field(description="any scalar: accuracy, loss, log.accuracy, ...")] = "accuracy",
-    part: Annotated[
-        str, Field(description="split, tensor or class; auto = test, else the only one")
-    ] = "auto",
+    part: SplitPart = "auto",
     level: Annotated[float, Field(description="the value that counts as there")] = 0.95,
     group_by: Annotated[GroupBy, Field(description="what groups differ in")] = "condition",
     paired_on: Annotated[
@@ -120,17 +119,10 @@ def compare_transition_times(
     correction: Annotated[
         Correction, Field(description="for several pairs of groups: holm (any error) or bh (share of errors)")
     ] = "holm",
-    rule: Annotated[
-        Rule, Field(description="first: the first point there; stays: there and at every later point")
-    ] = "first",
-    direction: Annotated[
-        Literal["auto", "up", "down"],
-        Field(description="auto: up where higher is better, down where lower is"),
-    ] = "auto",
-    origin: Annotated[
-        Origin, Field(description="auto prefers what was measured at checkpoints to the training log")
-    ] = "auto",
-    confidence: Annotated[float, Field(gt=0, lt=1, description="level of the intervals")] = 0.95,
+    rule: CrossingRule = "first",
+    direction: Towards = "auto",
+    origin: CurveOrigin = "auto",
+    confidence: IntervalLevel = 0.95,
     **which: Unpack[Which],
 ) -> CompareTransitionTimes:
     """Ratio of the times at which groups of runs reach a level, in octaves, with an exact permutation test.

@@ -13,12 +13,13 @@ from archive.store import Archive
 from queries.event_specs import EventTimes, find_events
 from queries.event_times import finite_or_none
 from queries.orders import NULL, ORDER_SCHEMA, Order, find_order, order_limits
+from queries.parameters import CrossingRule, IntervalLevel
 from queries.quantities import Which
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance
 from queries.select import ALL_RUNS, Runs, Selected, select_runs
-from queries.stats.intervals import Bracket, Rule
+from queries.stats.intervals import Bracket
 from queries.tables import in_order
 
 _ROWS = pa.schema(
@@ -90,10 +91,8 @@ def event_order(
             description="'measure[part] >= level' or '<=' (measure{param=value} where there are variants), or an authors' event"
         ),
     ] = ("accuracy[train] >= 0.99", "accuracy[test] >= 0.99"),
-    rule: Annotated[
-        Rule, Field(description="first: the first point there; stays: there and at every later point")
-    ] = "first",
-    confidence: Annotated[float, Field(gt=0, lt=1, description="level of the intervals")] = 0.95,
+    rule: CrossingRule = "first",
+    confidence: IntervalLevel = 0.95,
     **which: Unpack[Which],
 ) -> EventOrder:
     """Order of two or more events over runs: agreement against random orders, and who precedes whom.

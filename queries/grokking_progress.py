@@ -14,6 +14,7 @@ from pydantic import Field
 from archive.errors import NotComparable
 from archive.store import Archive
 from queries.event_times import TIME_FIELDS, describe_times, finite_or_none
+from queries.parameters import IntervalLevel
 from queries.progress_words import MEASURES, limits_of_phases, sentence_of_phases
 from queries.quantities import Choice, Quantity, Want, Which
 from queries.registry import query
@@ -123,7 +124,7 @@ def grokking_progress(
             description="key frequencies of the final checkpoint or of each one (current); auto: final where there"
         ),
     ] = "auto",
-    confidence: Annotated[float, Field(gt=0, lt=1, description="level of the intervals")] = 0.95,
+    confidence: IntervalLevel = 0.95,
     **which: Unpack[Which],
 ) -> GrokkingProgress:
     """Loss, accuracy, restricted and excluded loss, gini, explained variance and weights over training, with phases.

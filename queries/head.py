@@ -12,13 +12,12 @@ from pydantic import Field
 
 from archive.errors import UsageError
 from archive.store import Archive
-from queries.checkpoints import LeftOuts, Step, find_left_out
+from queries.checkpoints import LeftOuts, Step, find_left_outs
 from queries.heads import index_limits
 from queries.quantities import Choice, Which
 from queries.registry import query
 from queries.render import number
 from queries.results import Answer, Provenance, readable_sql
-from queries.scalars import merged_left_outs
 from queries.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.tables import floats, stretches, with_groups
 from queries.variants import choose_variants, variant_label
@@ -172,7 +171,7 @@ def head(
         tables=("fact_head", "fact_head_pair", "fact_attention"),
         measures=tuple(PROFILES),
     )
-    left_out = merged_left_outs([find_left_out(archive, c, which) for c in choices])
+    left_out = find_left_outs(archive, choices, which)
     scores = [c for c in choices if c.quantity.table_name == "fact_head"]
     parameters: dict[str, object] = {
         "quantity_ids": [c.quantity.quantity_id for c in scores],

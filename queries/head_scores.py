@@ -12,6 +12,7 @@ from pydantic import Field
 from archive.store import Archive
 from queries.checkpoints import Picked, Step, find_left_out, pick_checkpoints
 from queries.heads import index_limits
+from queries.parameters import IntervalLevel
 from queries.quantities import Which, choose_quantity
 from queries.registry import query
 from queries.render import interval, number
@@ -55,7 +56,7 @@ def head_scores(
     runs: Runs = ALL_RUNS,
     measure: Annotated[str, Field(description="a measure per head")] = "head.previous_token",
     step: Step = "final",
-    confidence: Annotated[float, Field(gt=0, lt=1, description="level of the intervals")] = 0.95,
+    confidence: IntervalLevel = 0.95,
     **which: Unpack[Which],
 ) -> HeadScores:
     """Score of every attention head at one checkpoint of each run, best first.

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from archive.errors import NotComparable, UsageError
 from archive.store import Archive
-from queries.checkpoints import LeftOuts, find_left_out
+from queries.checkpoints import LeftOuts, find_left_outs
 from queries.curves import Axis
 from queries.quantities import Choice, Quantity, Want, Which, choose_quantities
 from queries.results import readable_sql
-from queries.scalars import merged_left_outs
 from queries.select import Selected
 from queries.stats.intervals import Bracket
 from queries.stats.transition_shape import Shape, lag_octaves, steps_needed, transition_shape
@@ -160,7 +159,7 @@ def read_formations(
     level: least score of the best head that makes it an induction head. Raises UsageError where tokens are
     asked for and not known.
     """
-    left_out = merged_left_outs([find_left_out(archive, c, which) for c in choices.all])
+    left_out = find_left_outs(archive, choices.all, which)
     shared = {"run_ids": choices.score.selected.ids, "left_out": left_out.ids}
     parameters = {**shared, "quantity_id": choices.score.quantity.quantity_id}
     rows = archive.query(_HEADS_SQL, parameters)

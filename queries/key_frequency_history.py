@@ -14,12 +14,12 @@ from pydantic import Field
 
 from archive.errors import NotComparable, UsageError
 from archive.store import Archive
-from queries.checkpoints import find_left_out
+from queries.checkpoints import find_left_outs
+from queries.parameters import IntervalLevel
 from queries.quantities import Choice, Want, Which, choose_quantities
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, readable_sql
-from queries.scalars import merged_left_outs
 from queries.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.shared_choices import shared_choices, sharing_in_words
 from queries.stats.few_runs import share_interval
@@ -133,7 +133,7 @@ def key_frequency_history(
         int,
         Field(ge=0, description="where to look whether final frequencies are already strongest; 0 = at init"),
     ] = 0,
-    confidence: Annotated[float, Field(gt=0, lt=1, description="level of the intervals")] = 0.95,
+    confidence: IntervalLevel = 0.95,
     **which: Unpack[Which],
 ) -> KeyFrequencyHistory:
     """First and last step of every key frequency of every run, switches, and how alike runs choose.
@@ -149,7 +149,7 @@ def key_frequency_history(
     if isinstance(strengths, NotComparable):
         raise strengths
     choices = [c for c in (keys, strengths) if isinstance(c, Choice)]
-    left_out = merged_left_outs([find_left_out(archive, choice, which) for choice in choices])
+    left_out = find_left_outs(archive, choices, which)
     parameters: dict[str, object] = {
         "run_ids": keys.selected.ids,
         "left_out": left_out.ids,

@@ -24,7 +24,7 @@ def task_curves(answer: "TaskScores", metric: "Metric", *, x_scale: Scale = "log
     """A line per run and task with ± one standard error; guessing as a dotted line."""
     from queries.task_scores import METRICS
 
-    figure = _lines(
+    figure = lines(
         answer.table, ("run", "task", "tokenizer"), metric, x_scale=x_scale, error=f"{metric}_se", by="task"
     )
     chance = METRICS[metric][1]
@@ -41,14 +41,14 @@ def task_curves(answer: "TaskScores", metric: "Metric", *, x_scale: Scale = "log
 
 def composition_curves(answer: "CompositionHistory", of: str, *, x_scale: Scale = "log") -> go.Figure:
     """A line per run and pair of heads, a colour a run."""
-    figure = _lines(answer.table, ("run", "src", "dst"), of, x_scale=x_scale, by="run")
+    figure = lines(answer.table, ("run", "src", "dst"), of, x_scale=x_scale, by="run")
     figure.update_yaxes(title=of)
     return finish(figure, f"{answer.mode.upper()}-composition")
 
 
 def head_curves(answer: "Head", *, x_scale: Scale = "log") -> go.Figure:
     """A line per run and score, a colour a score; its chance, where it is one number, in the same colour, dotted."""
-    figure = _lines(
+    figure = lines(
         answer.table,
         ("run", "score", "eval_set", "quantity_id"),
         "value",
@@ -67,7 +67,7 @@ def head_curves(answer: "Head", *, x_scale: Scale = "log") -> go.Figure:
 
 def neuron_curves(answer: "Neuron", of: str, *, x_scale: Scale = "log") -> go.Figure:
     """A line per run over training; a run with one checkpoint is a point."""
-    figure = _lines(answer.history, ("run",), of, x_scale=x_scale, by="run")
+    figure = lines(answer.history, ("run",), of, x_scale=x_scale, by="run")
     words = {"maximum": "highest activation", "turnover": "share of examples that are new"}.get(of, of)
     figure.update_yaxes(title=words.replace("_", " "))
     return finish(figure, f"{answer.label}: {words.replace('_', ' ')}")
@@ -75,7 +75,7 @@ def neuron_curves(answer: "Neuron", of: str, *, x_scale: Scale = "log") -> go.Fi
 
 def formation_curves(answer: "ReplicateInductionTransition", *, x_scale: Scale = "log") -> go.Figure:
     """The best head's score of every run; the level of an induction head, and where half of each rise is done."""
-    figure = _lines(answer.curves, ("run",), "score", x_scale=x_scale, by="run")
+    figure = lines(answer.curves, ("run",), "score", x_scale=x_scale, by="run")
     figure.add_hline(
         y=answer.level, line={"color": GREY, "dash": "dot", "width": 1}, annotation_text="induction head"
     )
@@ -125,7 +125,7 @@ def pair_grid(answer: "OutputAgreement") -> go.Figure:
     return finish(figure, title)
 
 
-def _lines(
+def lines(
     table: pa.Table,
     keys: Sequence[str],
     value: str,

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from archive.store import Archive
-from queries.curves import AXIS_COLUMN, Axis, Curves, Origin, read_curves
+from queries.curves import AXIS_COLUMN, Axis, Curves, read_curves
+from queries.parameters import CurveOrigin, IntervalLevel, SplitPart
 from queries.quantities import Which
 from queries.registry import query
 from queries.render import interval, number
@@ -55,17 +56,13 @@ def loss_curves(
     measure: Annotated[
         str, Field(description="any scalar: loss, accuracy, weight_norm, log.loss, ...")
     ] = "loss",
-    part: Annotated[
-        str, Field(description="split, tensor or class; auto = test, else the only one")
-    ] = "auto",
+    part: SplitPart = "auto",
     axis: Annotated[Axis, Field(description="what runs are aligned by for means")] = "step",
-    origin: Annotated[
-        Origin, Field(description="auto prefers what was measured at checkpoints to the training log")
-    ] = "auto",
+    origin: CurveOrigin = "auto",
     max_points: Annotated[
         int | None, Field(ge=4, description="keep about this many steps per run; default: all of them")
     ] = None,
-    confidence: Annotated[float, Field(gt=0, lt=1, description="level of the intervals")] = 0.95,
+    confidence: IntervalLevel = 0.95,
     **which: Unpack[Which],
 ) -> LossCurves:
     """Values of one scalar over training, per run and averaged over the runs of each condition.

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from archive.errors import NotComparable, UsageError
 from archive.store import Archive
-from queries.checkpoints import LeftOuts, Step, find_left_out
+from queries.checkpoints import LeftOuts, Step, find_left_outs
 from queries.heads import index_limits
 from queries.neuron_examples import Tops, read_texts, tops_by_run
 from queries.neuron_tables import (
@@ -24,7 +24,6 @@ from queries.quantities import Choice, Want, Which, choose_quantities
 from queries.registry import query
 from queries.render import number
 from queries.results import Answer, Provenance, readable_sql
-from queries.scalars import merged_left_outs
 from queries.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.tables import in_order
 
@@ -127,7 +126,7 @@ def neuron(
     selected = select_runs(archive, runs)
     top, beside, notes = _choices(archive, selected, which)
     choices = [top, *beside]
-    left_out = merged_left_outs([find_left_out(archive, c, which) for c in choices])
+    left_out = find_left_outs(archive, choices, which)
     parameters: dict[str, object] = {
         "quantity_id": top.quantity.quantity_id,
         "run_ids": top.selected.ids,

@@ -4,23 +4,22 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Annotated, Unpack
+from typing import Unpack
 
 import numpy as np
 import plotly.graph_objects as go
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import Field
 
 from archive.errors import UsageError
 from archive.store import Archive
-from queries.checkpoints import Picked, Step, find_left_out, pick_checkpoints
+from queries.checkpoints import Picked, Step, find_left_outs, pick_checkpoints
 from queries.output_pairs import agreement_of_lists, agreement_of_losses, known_as
+from queries.parameters import IntervalLevel
 from queries.quantities import Which
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, Verdict
-from queries.scalars import merged_left_outs
 from queries.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.stats import run_pairs
 from queries.stats.clusters import METHOD
@@ -121,7 +120,7 @@ def output_agreement(
     *,
     runs: Runs = ALL_RUNS,
     step: Step = "final",
-    confidence: Annotated[float, Field(gt=0, lt=1, description="level of the intervals")] = 0.95,
+    confidence: IntervalLevel = 0.95,
     **which: Unpack[Which],
 ) -> OutputAgreement:
     """Divergence of next-token distributions, agreement on the most likely token, and rank correlation of losses.
@@ -133,7 +132,7 @@ def output_agreement(
     """
     selected = select_runs(archive, runs)
     choices = choose_outputs(archive, selected, which)
-    left_out = merged_left_outs([find_left_out(archive, c, which) for c in choices.all])
+    left_out = find_left_outs(archive, choices.all, which)
     picked = pick_checkpoints(archive, choices.main.selected, choices.main.quantity, left_out, step)
     names = [choices.main.selected.by_id[run].run for run in picked.at]
     if not 2 <= len(names) <= MOST_RUNS:

@@ -15,6 +15,7 @@ from archive.store import Archive
 from queries.curves import Axis
 from queries.event_times import describe_times, finite_or_none
 from queries.induction import SMALLEST_FALL, Fall, Formation, choose_induction, read_formations
+from queries.parameters import IntervalLevel
 from queries.quantities import Which
 from queries.registry import query
 from queries.render import interval, number
@@ -127,7 +128,7 @@ def replicate_induction_transition(
     icl_eval_set: Annotated[
         str, Field(description="text on which in-context learning is read; auto = the only one there is")
     ] = "auto",
-    confidence: Annotated[float, Field(gt=0, lt=1, description="level of the intervals")] = 0.95,
+    confidence: IntervalLevel = 0.95,
     **which: Unpack[Which],
 ) -> ReplicateInductionTransition:
     """Rise of the best head's prefix-matching score in every run: when, how sharp, and what falls with it.

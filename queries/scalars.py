@@ -1,6 +1,6 @@
 """Reading several scalars of the same runs with one statement: curves that a question needs side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from archive.errors import NotComparable, UnknownName, UsageError
 from archive.store import Archive
-from queries.checkpoints import LeftOuts, find_left_out
+from queries.checkpoints import LeftOuts, find_left_outs
 from queries.quantities import Choice, Want, Which, choose_quantities
 from queries.results import readable_sql
 from queries.select import Selected
@@ -85,7 +85,7 @@ def read_scalars(archive: Archive, selected: Selected, asked: Mapping[str, Scala
     choices = {name: choice for name, choice in choices.items() if name in parts}
     if not choices:
         raise _first(missing)
-    left_out = merged_left_outs([find_left_out(archive, choice, which) for choice in choices.values()])
+    left_out = find_left_outs(archive, choices.values(), which)
     parameters: dict[str, object] = {
         "names": list(choices),
         "quantities": [c.quantity.quantity_id for c in choices.values()],
@@ -103,13 +103,6 @@ def read_scalars(archive: Archive, selected: Selected, asked: Mapping[str, Scala
     return Scalars(
         curves, choices, missing, parts, left_out, readable_sql(_SQL, parameters), (*limits, *left_out.limits)
     )
-
-
-def merged_left_outs(several: Sequence[LeftOuts]) -> LeftOuts:
-    """Left-out checkpoints of several quantities, each once."""
-    measured = {c.checkpoint_id: c for found in several for c in found.measured}
-    unmeasured = {c.checkpoint_id: c for found in several for c in found.unmeasured}
-    return LeftOuts(tuple(measured.values()), tuple(unmeasured.values()))
 
 
 def _first(missing: Mapping[str, UsageError | NotComparable]) -> UsageError | NotComparable:

@@ -16,7 +16,7 @@ PREFIXES = ("family", "condition", "tag", "source")
 
 _RUNS_SQL = """\
 SELECT r.run_id, r.run, r.family, r.source, r.condition, r.init_seed, r.data_order_seed, r.split_seed,
-       r.init_hash, r.tags, r.excluded, r.exclusion_reason, r.excluded_by, n.names
+       r.init_hash, r.tags, r.excluded, r.exclusion_reason, r.excluded_by, n.names, r.parent_run
 FROM v_run r
 JOIN (SELECT run_id, list(DISTINCT name) AS names FROM v_run_name GROUP BY run_id) n ON n.run_id = r.run_id
 ORDER BY r.run_id"""
@@ -109,6 +109,7 @@ class RunRow:
     exclusion_reason: str | None
     excluded_by: str | None
     names: tuple[str, ...]
+    parent_run: str = ""
 
     @property
     def seeds(self) -> str:

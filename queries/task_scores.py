@@ -14,12 +14,12 @@ from pydantic import Field
 
 from archive.errors import UnknownName, UsageError
 from archive.store import Archive
-from queries.checkpoints import find_left_out
+from queries.checkpoints import find_left_outs
+from queries.parameters import IntervalLevel
 from queries.quantities import Choice, Quantity, Want, Which, choose_quantities
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, Verdict, readable_sql
-from queries.scalars import merged_left_outs
 from queries.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.stats.distributions import t_quantile
 from queries.stats.few_runs import detectable_difference
@@ -153,7 +153,7 @@ def task_scores(
         ),
     ] = "all",
     metric: Annotated[Metric, Field(description="what the headline and the figure show")] = "logit_diff",
-    confidence: Annotated[float, Field(gt=0, lt=1, description="level of the intervals")] = 0.95,
+    confidence: IntervalLevel = 0.95,
     **which: Unpack[Which],
 ) -> TaskScores:
     """Logit difference, accuracies and probability of the right answer per run and checkpoint.
@@ -163,7 +163,7 @@ def task_scores(
     """
     selected = select_runs(archive, runs)
     chosen, missing = _choices(archive, selected, tasks, which)
-    left_out = merged_left_outs([find_left_out(archive, c, which) for _, _, c in chosen])
+    left_out = find_left_outs(archive, [c for _, _, c in chosen], which)
     parameters: dict[str, object] = {
         "names": [name for name, _, _ in chosen],
         "quantities": [c.quantity.quantity_id for _, _, c in chosen],

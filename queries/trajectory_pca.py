@@ -13,6 +13,7 @@ from pydantic import Field
 
 from archive.errors import UsageError
 from archive.store import Archive
+from queries.parameters import IntervalLevel
 from queries.quantities import Which
 from queries.registry import query
 from queries.render import number
@@ -132,7 +133,7 @@ def trajectory_pca(
         int,
         Field(ge=2, description="of the space the walks take their directions from; fewer: walks turn more"),
     ] = 1000,
-    confidence: Annotated[float, Field(gt=0, lt=1, description="level of the intervals")] = 0.95,
+    confidence: IntervalLevel = 0.95,
     **which: Unpack[Which],
 ) -> TrajectoryPca:
     """Scores and shares of the first k components per run, and the largest turn against simulated random walks.

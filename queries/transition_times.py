@@ -12,8 +12,9 @@ from pydantic import Field
 
 from archive.errors import UsageError
 from archive.store import Archive
-from queries.curves import Axis, Curves, Origin, read_curves
+from queries.curves import Axis, Curves, read_curves
 from queries.event_times import LOGNORMAL, TIME_FIELDS, describe_times, finite_or_none
+from queries.parameters import CrossingRule, CurveOrigin, IntervalLevel, SplitPart, Towards
 from queries.quantities import Quantity, Which
 from queries.registry import query
 from queries.render import interval, number
@@ -73,22 +74,13 @@ def transition_times(
     *,
     runs: Runs = ALL_RUNS,
     measure: Annotated[str, Field(description="any scalar: accuracy, loss, log.accuracy, ...")] = "accuracy",
-    part: Annotated[
-        str, Field(description="split, tensor or class; auto = test, else the only one")
-    ] = "auto",
+    part: SplitPart = "auto",
     level: Annotated[float, Field(description="the value that counts as there")] = 0.95,
-    rule: Annotated[
-        Rule, Field(description="first: the first point there; stays: there and at every later point")
-    ] = "first",
-    direction: Annotated[
-        Literal["auto", "up", "down"],
-        Field(description="auto: up where higher is better, down where lower is"),
-    ] = "auto",
+    rule: CrossingRule = "first",
+    direction: Towards = "auto",
     axis: Annotated[Axis, Field(description="time axis")] = "step",
-    origin: Annotated[
-        Origin, Field(description="auto prefers what was measured at checkpoints to the training log")
-    ] = "auto",
-    confidence: Annotated[float, Field(gt=0, lt=1, description="level of the intervals")] = 0.95,
+    origin: CurveOrigin = "auto",
+    confidence: IntervalLevel = 0.95,
     **which: Unpack[Which],
 ) -> TransitionTimes:
     """First point at which a scalar reaches a level, per run, and the spread between runs of one condition.

@@ -15,6 +15,7 @@ from queries.checkpoints import find_left_out
 from queries.curves import choose_part, no_such_part
 from queries.event_times import TIME_FIELDS, describe_times, finite_or_none
 from queries.orders import NULL, ORDER_SCHEMA, Order, find_order, order_limits
+from queries.parameters import CrossingRule, IntervalLevel, Towards
 from queries.quantities import Choice, Which, choose_quantity
 from queries.registry import query
 from queries.render import interval, number
@@ -110,14 +111,9 @@ def transitions_per_position(
         float,
         Field(description="the value that counts as there, the same for all positions; for a loss in nats"),
     ] = 0.35,
-    rule: Annotated[
-        Rule, Field(description="first: the first point there; stays: there and at every later point")
-    ] = "first",
-    direction: Annotated[
-        Literal["auto", "up", "down"],
-        Field(description="auto: up where higher is better, down where lower is"),
-    ] = "auto",
-    confidence: Annotated[float, Field(gt=0, lt=1, description="level of the intervals")] = 0.95,
+    rule: CrossingRule = "first",
+    direction: Towards = "auto",
+    confidence: IntervalLevel = 0.95,
     **which: Unpack[Which],
 ) -> TransitionsPerPosition:
     """First point at which each read position reaches an absolute level, per run, and the order over runs.

@@ -24,6 +24,7 @@ from queries.component_words import (
 )
 from queries.crossed_runs import Factor, cross_runs
 from queries.item_tables import ItemTable, read_items
+from queries.parameters import IntervalLevel, SplitPart
 from queries.quantities import Which
 from queries.registry import query
 from queries.results import Answer, Provenance, Verdict
@@ -81,9 +82,7 @@ def variance_components(
     measure: Annotated[
         str, Field(description="one value per run (loss, log.accuracy) or per item, token or head")
     ] = "loss",
-    part: Annotated[
-        str, Field(description="split, tensor or class; auto = test, else the only one")
-    ] = "auto",
+    part: SplitPart = "auto",
     step: Step = "final",
     scale: Annotated[
         Literal["raw", "log2"], Field(description="log2 for values that differ by factors, such as losses")
@@ -94,7 +93,7 @@ def variance_components(
             description="seeds that are crossed: init, order, split (two or three); default: seeds as a whole"
         ),
     ] = (),
-    confidence: Annotated[float, Field(gt=0, lt=1, description="level of the intervals")] = 0.95,
+    confidence: IntervalLevel = 0.95,
     **which: Unpack[Which],
 ) -> VarianceComponents:
     """Variance components of one measure at one checkpoint of each run.

@@ -31,8 +31,8 @@ def choose_variants(
     known = archive.rows(_VARIANTS_SQL, {"tables": list(tables), "measures": list(measures)})
     if not known:
         raise UsageError(
-            f"{archive.layout.database} holds nothing in {', '.join(tables)}; `pathscope measures` lists what can be measured, "
-            "`pathscope ingest STUDY.toml --fill MEASURE` measures it."
+            f"{archive.layout.database} holds none of {', '.join([*tables, *measures])}; `pathscope measures` lists what can be "
+            "measured, `pathscope ingest STUDY.toml --fill MEASURE` measures it."
         )
     wants = [
         Want(

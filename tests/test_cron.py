@@ -19,7 +19,7 @@ STUDY = """
 name = "tiny"
 archive = "../results/x.duckdb"
 [train]
-steps = 200
+steps = 60
 task_params = { p = 5, frac_train = 0.5 }
 model = { d_model = 8, n_heads = 2, d_mlp = 8 }
 checkpoints = { per_octave = 0, every = 20 }
@@ -29,11 +29,11 @@ split = "0..1"
 [measures]
 names = ["loss", "head.previous_token"]
 [executor]
-processes = 2
+processes = 1
 seeds_per_process = 1
 checkpoints_per_unit = 2
 """
-N_CELLS = 2 * (5 + 2 * 11)
+N_CELLS = 2 * (5 + 2 * 4)
 
 
 def command(*arguments: str) -> list[str]:
@@ -101,7 +101,7 @@ def test_one_wrong_study_does_not_hold_up_the_others(study: Path, archive: Path)
     wrong.write_text(STUDY.replace("steps", "stepps"))
     done = cron("ingest", str(wrong), str(study), "--dry-run")
     assert done.returncode == 2
-    assert f"{wrong}: unknown key train.stepps = 200; did you mean 'steps'?" in done.stderr
+    assert f"{wrong}: unknown key train.stepps = 60; did you mean 'steps'?" in done.stderr
     assert f"tiny: {N_CELLS} of {N_CELLS} cells to fill" in done.stdout
     assert not archive.exists()
 

@@ -1,9 +1,6 @@
 """`pathscope demo`: trains, answers, and says so when there is nothing left to do."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +10,6 @@ from archive.store import Archive
 from pathscope.__main__ import app
 from pathscope.commands import demo
 
-ROOT = Path(__file__).resolve().parent.parent
 TINY = """
 name = "small"
 [train]
@@ -92,18 +88,3 @@ def test_the_time_between_is_bracketed_by_both_ends() -> None:
     assert demo.gap(start, {"kind": "observed", "after": 76, "reached": 91}) == "0 – 15"
     assert demo.gap(start, {"kind": "never", "last": 600}) == "> 509"
     assert demo.gap({"kind": "before"}, {"kind": "never", "last": 600}) == ""
-
-
-@pytest.mark.slow
-def test_the_quick_demo_memorises_in_both_runs(tmp_path: Path) -> None:
-    line = [sys.executable, "-m", "pathscope", "demo", "--quick", "--json"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    first, second = (
-        json.loads(
-            subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, check=True).stdout
-        )
-        for _ in range(2)
-    )
-    assert first["ingest"]["state"] == "done"
-    assert [row["kind"] for row in first["memorised"]["table"]] == ["observed", "observed"]
-    assert second["ingest"]["state"] == "nothing to do"

@@ -101,7 +101,9 @@ def test_the_demo_runs_from_the_wheel_in_another_directory(fresh_environment: Pa
     demo = run_elsewhere([str(fresh_environment / "pathscope"), "demo", "--quick", "--json"], tmp_path)
 
     assert demo.returncode == 0, demo.stderr
-    assert isinstance(json.loads(demo.stdout), dict)
+    told = json.loads(demo.stdout)
+    assert told["ingest"]["state"] == "done"
+    assert [row["kind"] for row in told["memorised"]["table"]] == ["observed", "observed"]
     assert list(tmp_path.rglob("*.duckdb")), "the demo left no archive in the directory it was started from"
 
 

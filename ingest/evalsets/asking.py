@@ -20,7 +20,7 @@ class Prompt:
     """A prompt in tokens, the right next token, and the one it is compared with.
 
     template: which prompts are of one kind. positions: tokens with a role, counted from the prompt's first token.
-    facts: what else is known of it.
+    counterfactual: the tokens of another prompt, as many, with another right answer. facts: what else is known of it.
     """
 
     text: str
@@ -30,6 +30,7 @@ class Prompt:
     template: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     positions: Mapping[str, int] = field(default_factory=dict)
+    counterfactual: Int32[np.ndarray, " token"] | None = None
 
 
 def answer_id(
@@ -62,7 +63,8 @@ def freeze_prompts(
 ) -> FrozenEvalSet:
     """An eval set of one sequence for each prompt, each as long as it is; the answer is read at its last token.
 
-    An item's facts hold those of its prompt, and under `positions` its tokens with a role, counted in the sequence.
+    An item's facts hold those of its prompt, under `positions` its tokens with a role, counted in the sequence, and
+    under `counterfactual` the tokens of a whole sequence, the start token included.
     """
     tokenizer = given.tokenizer
     start_ids, bos_policy = tokenizer.start(settings.bos)
@@ -79,7 +81,7 @@ def freeze_prompts(
         correct=np.array([p.correct for p in prompts], dtype=np.int32),
         distractor=np.array([p.distractor for p in prompts], dtype=np.int32),
         template=tuple(p.template for p in prompts),
-        facts=tuple(_facts(p, len(head)) for p in prompts),
+        facts=tuple(_facts(p, start_ids) for p in prompts),
     )
     return FrozenEvalSet.of(
         sequences,
@@ -94,7 +96,10 @@ def freeze_prompts(
     )
 
 
-def _facts(prompt: Prompt, n_start: int) -> dict[str, Any]:
-    if not prompt.positions:
-        return dict(prompt.facts)
-    return {**prompt.facts, "positions": {role: at + n_start for role, at in prompt.positions.items()}}
+def _facts(prompt: Prompt, start_ids: list[int]) -> dict[str, Any]:
+    facts = dict(prompt.facts)
+    if prompt.positions:
+        facts["positions"] = {role: at + len(start_ids) for role, at in prompt.positions.items()}
+    if prompt.counterfactual is not None:
+        facts["counterfactual"] = [*start_ids, *prompt.counterfactual.tolist()]
+    return facts

@@ -27,7 +27,8 @@ class Items:
 
     sequence, position: the logits at that position say the answer. correct, distractor: the right token and the one
     it is compared with; distractor is None where there is none. template: which prompts are of one kind.
-    facts: whatever else is known of a prompt, as plain values.
+    facts: whatever else is known of a prompt, as plain values; of these `counterfactual`, the tokens of a whole other
+    sequence to patch with, is part of what the items are.
     """
 
     sequence: Int[np.ndarray, " item"]
@@ -40,13 +41,22 @@ class Items:
     def __len__(self) -> int:
         return len(self.sequence)
 
+    def counterfactual(self, item: int) -> list[int] | None:
+        """The sequence that an item is compared with, as many tokens, the start token included; None without."""
+        found = self.facts[item].get("counterfactual") if self.facts else None
+        # a user's own fact of that name may be anything
+        return found if isinstance(found, list) and all(isinstance(i, int) for i in found) else None
+
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) over what is read where and what is right."""
+        """SHA-256 (hex) over what is read where, what is right, and counterfactuals where there are any."""
         found = hashlib.sha256()
         for column in (self.sequence, self.position, self.correct, self.distractor):
             given = np.zeros(0) if column is None else column
             found.update(f"{given.shape}".encode() + np.ascontiguousarray(given, dtype="<i8").tobytes())
+        others = [self.counterfactual(item) for item in range(len(self))]
+        if any(other is not None for other in others):
+            found.update(str(others).encode())
         return found.hexdigest()
 
     def columns(self) -> dict[str, Any]:

@@ -77,16 +77,23 @@ def load_tokenizer(folder: str | Path, *, name: str) -> HubTokenizer:
             f"{name}: the tokenizer in {folder} encodes {PROBE[:9]!r} to nothing and knows {backend.get_vocab_size()} "
             f"tokens; found {', '.join(there)}. Fetch its tokenizer files again."
         )
+    return described(backend, name=name, kind="hugging face", bos=_start_token(folder))
+
+
+def described(backend: "tokenizers.Tokenizer", *, name: str, kind: str, bos: str | None) -> HubTokenizer:
+    """A tokenizer of the library with its record and vocabulary.
+
+    bos: its start token; raises TokenizerRefused where its vocabulary has no such token.
+    """
     ids = backend.get_vocab(with_added_tokens=True)
     special = frozenset(i for i, token in backend.get_added_tokens_decoder().items() if token.special)
     texts = _texts(backend)
-    bos = _start_token(folder)
     if bos is not None and bos not in ids:
         raise TokenizerRefused(f"{name}: its start token {bos!r} is not in its own vocabulary of {len(ids)}.")
     record = Tokenizer(
-        hash=_hash(backend, encoded.ids),
+        hash=_hash(backend, backend.encode(PROBE, add_special_tokens=False).ids),
         name=name,
-        kind="hugging face",
+        kind=kind,
         n_vocab=max(ids.values()) + 1,
     )
     order = tuple(sorted(texts))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Int32
 from pydantic import Field, model_validator
 
 from ingest.evalset import EvalSetSettings, Given, eval_set
@@ -74,7 +75,8 @@ class IndirectObject(EvalSetSettings):
 
     15 templates in both orders (ABB: the answer is named first; BAB: second), equally many prompts of each; names that
     the tokenizer takes apart are left out. Every name is the answer about equally often. Items hold the positions of
-    the indirect object (io), the subject (s1) and its repetition (s2).
+    the indirect object (io), the subject (s1) and its repetition (s2), and as `counterfactual` the same prompt with
+    three other names, so that nothing says who is the answer.
     """
 
     n_prompts: int = Field(1500, ge=_KINDS, description=f"a multiple of {_KINDS}: templates × orders")
@@ -137,7 +139,25 @@ class IndirectObject(EvalSetSettings):
             template=_filled(template, order, "[IO]", "[S]", "[PLACE]", "[OBJECT]"),
             facts={"order": order, "io": io, "s": subject},
             positions={"io": at_io[0], "s1": at_subject[0], "s2": at_subject[1]},
+            counterfactual=self._counterfactual(k, encoded.ids, names, (at_io[0], *at_subject)),
         )
+
+    def _counterfactual(
+        self,
+        k: int,
+        ids: Int32[np.ndarray, " token"],
+        names: Mapping[str, int],
+        places: tuple[int, ...],
+    ) -> Int32[np.ndarray, " token"] | None:
+        """The prompt with three different other names in these places; None where there are not enough."""
+        others = sorted(set(names.values()) - set(ids[list(places)].tolist()))
+        if len(others) < len(places):
+            return None
+        # a stream of its own, so that the prompts are those that they were before there were counterfactuals
+        drawn = stream(self.seed, "eval.ioi.counterfactual", k).permutation(others)[: len(places)]
+        changed = ids.copy()
+        changed[list(places)] = drawn
+        return changed
 
 
 def _filled(template: str, order: str, io: str, subject: str, place: str, thing: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -11,6 +11,7 @@ from pydantic import ConfigDict
 from archive.records import WHOLE, Part
 from ingest.evalsets.frozen import FrozenEvalSet
 from ingest.evalsets.refusals import EvalSetRefused
+from ingest.evalsets.structure import Structure
 from ingest.task import EvalSet, Examples, Task
 
 
@@ -86,6 +87,20 @@ class NextTokens(Task):
         """What kind of token each is, as `TokenClass`; None where that means nothing."""
         classes = self.frozen.sequences.classes
         return None if classes is None else classes.reshape(self._tokens.shape)
+
+    @cached_property
+    def structure(self) -> Structure | None:
+        """Brackets, indentation and words of the sequences; None where tokens are of no kind, so are no text."""
+        if (classes := self.classes()) is None:
+            return None
+        vocabulary = self.frozen.vocabulary
+        read = dict(zip(vocabulary.ids, vocabulary.texts, strict=True))
+        return Structure.of([[read.get(i, "") for i in row] for row in self._tokens.tolist()], classes)
+
+    @cached_property
+    def known(self) -> dict[str, Any]:
+        """What measures have found out about these sequences, which every checkpoint asks again."""
+        return {}
 
     def splits(self, split_seed: int) -> Mapping[Part, Bool[np.ndarray, " example"]]:
         """None: all sequences are evaluation only."""

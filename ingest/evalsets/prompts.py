@@ -1,8 +1,11 @@
 """The user's own prompts, each with the right next token and one to compare it with."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from jaxtyping import Int32
 from pydantic import Field
 
 from ingest.evalset import EvalSetSettings, Given, eval_set
@@ -12,15 +15,16 @@ from ingest.evalsets.reading import json_lines, text_of
 from ingest.evalsets.refusals import EvalSetRefused
 from ingest.evalsets.tokenizing import TextTokenizer
 
-_KEYS = ("prompt", "correct", "distractor", "template")
+_KEYS = ("prompt", "correct", "distractor", "template", "counterfactual")
 
 
 @eval_set("prompts", citation="the user's file")
 class Prompts(EvalSetSettings):
     """Prompts from a JSONL file: `{"prompt": "The sky is", "correct": " blue", "distractor": " green"}` a line.
 
-    The space before an answer belongs to the answer. `template` may name the kind of prompt; further keys are kept with
-    the prompt. Prompts with an answer that this tokenizer takes apart are left out, counted and named.
+    The space before an answer belongs to the answer. `template` may name the kind of prompt, `counterfactual` another
+    prompt of as many tokens to patch with; further keys are kept with the prompt. Prompts with an answer that this
+    tokenizer takes apart are left out, counted and named.
     """
 
     file: str = Field(min_length=1, description="a .jsonl file, relative to the study file")
@@ -80,4 +84,19 @@ class Prompts(EvalSetSettings):
                 continue
             template = text_of(path, number, line, "template") if "template" in line else ""
             facts = {key: value for key, value in line.items() if key not in _KEYS}
-            yield number, Prompt(text, encoded, ids[0], ids[1], template, facts), ""
+            other = _counterfactual(path, number, line, len(encoded.ids), tokenizer)
+            yield number, Prompt(text, encoded, ids[0], ids[1], template, facts, counterfactual=other), ""
+
+
+def _counterfactual(
+    path: Path, number: int, line: Mapping[str, Any], n_tokens: int, tokenizer: TextTokenizer
+) -> Int32[np.ndarray, " token"] | None:
+    """Tokens of the prompt to patch with; None where a line has none."""
+    if "counterfactual" not in line:
+        return None
+    other = tokenizer.encode(text_of(path, number, line, "counterfactual")).ids
+    if len(other) != n_tokens:
+        raise EvalSetRefused(
+            f"{path}:{number}: counterfactual has {len(other)} tokens, the prompt {n_tokens}; expected as many, place for place."
+        )
+    return other.astype(np.int32)

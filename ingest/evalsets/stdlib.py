@@ -24,6 +24,7 @@ _LEFT_OUT = (
     "ensurepip",
 )
 _BUILD = ("_sysconfigdata", "config-")
+LICENCE = "PSF-2.0"
 
 
 @eval_set("stdlib", citation="the Python standard library, Python Software Foundation License 2")
@@ -62,26 +63,32 @@ class StandardLibrary(TextEvalSet):
         return given.stored
 
     def _of_this_python(self) -> Documents:
-        library = Path(sysconfig.get_path("stdlib"))
-        found = []
-        for file in sorted(library.rglob("*.py")):
-            parts = file.relative_to(library).parts
-            if set(_LEFT_OUT) & set(parts) or any(part.startswith(_BUILD) for part in parts):
-                continue
-            try:
-                found.append(Document("/".join(parts), file.read_bytes().decode()))
-            except UnicodeDecodeError:  # a few declare another encoding; they are no loss
-                continue
+        found = standard_library()
         if not found:
             raise EvalSetRefused(
-                f"this Python keeps no sources of its standard library in {library}; "
+                f"this Python keeps no sources of its standard library in {sysconfig.get_path('stdlib')}; "
                 'give texts of your own: kind = "text".'
             )
         return Documents.of(
             found,
             name=self.text_name,
             kind="stdlib",
-            licence="PSF-2.0",
+            licence=LICENCE,
             choice=self.choice,
             facts={"python": platform.python_version()},
         )
+
+
+def standard_library() -> list[Document]:
+    """Every module of this Python's standard library that is text in UTF-8, by file name; none where it has no sources."""
+    library = Path(sysconfig.get_path("stdlib"))
+    found = []
+    for file in sorted(library.rglob("*.py")):
+        parts = file.relative_to(library).parts
+        if set(_LEFT_OUT) & set(parts) or any(part.startswith(_BUILD) for part in parts):
+            continue
+        try:
+            found.append(Document("/".join(parts), file.read_bytes().decode()))
+        except UnicodeDecodeError:  # a few declare another encoding; they are no loss
+            continue
+    return found

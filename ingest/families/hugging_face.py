@@ -104,7 +104,7 @@ class HuggingFace(Family):
         return FolderSource(self.folder) if self.folder is not None else make_source(place)
 
     def load(self, ref: CheckpointRef, snapshot: Snapshot, *, device: str = "cpu") -> "HookedModel":
-        """The model in float32 with eager attention; raises WeightsRefused."""
+        """The model in float32; raises WeightsRefused."""
         from ingest.models.hugging_face import load_hugging_face
 
         return load_hugging_face(snapshot.folder, run=ref.run, step=ref.step, device=device)

@@ -61,12 +61,13 @@ class OwnRuns(Family):
         return family_record(self._trained(spec))
 
     def tokenizer(self, spec: ModelSpec, place: str = "hub", named: str = "") -> "TextTokenizer | None":
-        """The task's vocabulary: words between white space."""
+        """The task's own, else its vocabulary: words between white space."""
         if named:
             return super().tokenizer(spec, place, named)
         from ingest.evalsets.tokenizing import TaskTokenizer
 
-        return TaskTokenizer.of(self._trained(spec).make_task())
+        task = self._trained(spec).make_task()
+        return task.text_tokenizer or TaskTokenizer.of(task)
 
     def _trained(self, spec: ModelSpec) -> TrainSpec:
         return TrainSpec.model_validate_json(self._files[spec.name][0][1]["spec"])

@@ -1,10 +1,11 @@
 """A family whose runs a catalogue file lists, with weights in Hugging Face repositories. Imports no torch."""
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from archive.records import Family as FamilyRecord
-from ingest.catalogue import Catalogue, Defect, Series, filled, read_catalogue
+from ingest.catalogue import Catalogue, Defect, Schedule, Series, Size, filled, read_catalogue
 from ingest.family import CheckpointRef, Family, ModelSpec
 from ingest.sources.base import Snapshot, Source
 
@@ -82,36 +83,75 @@ class PublishedFamily(Family):
             same_init=filled(series.same_init, values),
             same_order=filled(series.same_order, values),
             tokens_per_step=series.tokens_per_step,
-            final_step=known.schedule[series.schedule].labels[-1] // series.labels_per_step or None,
-            notes=(*(filled(note, values) for note in series.notes), *self._doubts(series)),
+            parent_run=filled(series.parent_run, values),
+            intervention=dict(series.intervention) or None,
+            final_step=self._final_step(series),
+            notes=(*(filled(note, values) for note in series.notes), *self._doubts(series, size)),
         )
 
-    def _doubts(self, series: Series) -> tuple[str, ...]:
-        evidence = self.catalogue.evidence_of(series)
-        return () if evidence.verified else (f"seeds and schedule are {evidence}",)
+    def _final_step(self, series: Series) -> int | None:
+        labels = self.catalogue.schedule[series.schedule].labels
+        return labels[-1] // series.labels_per_step or None if labels else series.final_step
+
+    def schedule_of(self, spec: ModelSpec) -> Schedule:
+        """When the run was saved."""
+        return self.catalogue.schedule[self._series_of(spec).schedule]
+
+    def _series_of(self, spec: ModelSpec) -> Series:
+        return next(series for described, series in self._described if described.name == spec.name)
+
+    def evidence(self, spec: ModelSpec) -> dict[str, str]:
+        """How it is known what is said of a run: of its name and seeds, checkpoints, and sizes."""
+        series = self._series_of(spec)
+        assert spec.size is not None
+        things: dict[str, Series | Schedule | Size] = {
+            "names and seeds": series,
+            "checkpoints": self.schedule_of(spec),
+            "sizes": spec.size,
+        }
+        return {what: str(self.catalogue.evidence_of(thing)) for what, thing in things.items()}
+
+    def _doubts(self, series: Series, size: str) -> tuple[str, ...]:
+        known = self.catalogue
+        things: dict[str, Series | Schedule | Size] = {
+            "seeds and schedule": series,
+            "checkpoints": known.schedule[series.schedule],
+            "sizes": known.size[size],
+        }
+        found = ((what, known.evidence_of(thing)) for what, thing in things.items())
+        return tuple(f"{what} are {evidence}" for what, evidence in found if not evidence.verified)
 
     def checkpoints(self, spec: ModelSpec) -> tuple[CheckpointRef, ...]:
-        """The checkpoints of a run by step; those with a known defect say so."""
-        series = next(series for described, series in self._described if described.name == spec.name)
+        """The checkpoints of a run by step; those with a known defect say so. None where they must be listed."""
+        series = self._series_of(spec)
         schedule = self.catalogue.schedule[series.schedule]
         return tuple(
             self._ref(spec, series, label, schedule.revision.format(label=label)) for label in schedule.labels
         )
 
     def _ref(self, spec: ModelSpec, series: Series, label: int, revision: str) -> CheckpointRef:
-        defects = [d for d in self.catalogue.defect if d.concerns(spec.name, label)]
-        worst = next((d for d in defects if d.integrity != "ok"), defects[0] if defects else None)
         step = label // series.labels_per_step
-        return CheckpointRef(
+        ref = CheckpointRef(
             run=spec.name,
             repository=spec.repository,
             revision=revision,
             label=revision,
             step=step,
             tokens_seen=step * series.tokens_per_step if series.tokens_per_step else None,
-            integrity=worst.integrity if worst else "ok",
-            integrity_note=self._in_words(worst) if worst else "",
-            integrity_link=worst.link if worst else "",
+        )
+        return self._with_defects(ref, label)
+
+    def _with_defects(self, ref: CheckpointRef, label: int) -> CheckpointRef:
+        """The same with what the catalogue knows against it."""
+        defects = [d for d in self.catalogue.defect if d.concerns(ref.run, label)]
+        worst = next((d for d in defects if d.integrity != "ok"), defects[0] if defects else None)
+        if worst is None:
+            return ref
+        return replace(
+            ref,
+            integrity=worst.integrity,
+            integrity_note=self._in_words(worst),
+            integrity_link=worst.link,
         )
 
     def _in_words(self, defect: Defect) -> str:
@@ -125,7 +165,7 @@ class PublishedFamily(Family):
         return make_source(place)
 
     def load(self, ref: CheckpointRef, snapshot: Snapshot, *, device: str = "cpu") -> "HookedModel":
-        """The model in float32 with eager attention; raises WeightsRefused."""
+        """The model in float32; raises WeightsRefused."""
         from ingest.models.hugging_face import load_hugging_face
 
         return load_hugging_face(snapshot.folder, run=ref.run, step=ref.step, device=device)

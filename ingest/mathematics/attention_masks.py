@@ -15,6 +15,8 @@ from ingest.measure import NotApplicable
 from ingest.models.loaded import Activations
 from ingest.task import Task
 
+# queries taken together
+_ROWS = 64
 Mask = Bool[Tensor, "example query key"]
 NOTHING_REPEATS = "nothing in the task's sequences repeats; it takes a task such as repeated_tokens"
 MakeMask = Callable[[Int[Tensor, "example position"], Int[Tensor, "example position"]], Mask]
@@ -25,20 +27,34 @@ def mask_score(
     mask: Bool[Tensor, "example query key"],
     *,
     per_target: bool = False,
+    without_first: bool = False,
 ) -> Float[Tensor, "example ..."]:
     """Attention that falls on the targets, Σ_k A[q, k] M[q, k], meaned over the queries that have one; float64, in [0, 1].
 
-    per_target: divide each query's attention by its number of targets. Raises ValueError naming an example
-    without any target.
+    per_target: divide each query's attention by its number of targets. without_first: take the first key away,
+    from the targets too, and let the others of each query add up to 1; where nothing is left, nothing falls on
+    targets. Raises ValueError naming an example without any target.
     """
+    if without_first:
+        pattern, mask = pattern[..., 1:], mask[..., 1:]
     n_targets = mask.sum(-1)
     n_queries = (n_targets > 0).sum(-1)
     if (n_queries == 0).any():
         raise ValueError(f"example {int((n_queries == 0).nonzero()[0])} has no query with a target")
-    on_target = torch.einsum("e...qk,eqk->e...q", pattern, mask.to(pattern.dtype)).double()
+    found = pattern.new_empty(pattern.shape[:-1])
+    n = pattern.shape[-1]
+    # some queries of a sequence at a time, on keys that any of them sees: what is made stays in the cache
+    for one, targets, its in zip(pattern, mask.to(pattern.dtype), found, strict=True):
+        for start in range(0, n, _ROWS):
+            rows, seen = slice(start, start + _ROWS), slice(min(start + _ROWS, n))
+            its[..., rows] = (one[..., rows, seen] * targets[rows, seen]).sum(-1)
+    on_target = found.double()
     heads = (1,) * (pattern.dim() - mask.dim())
     if per_target:
         on_target = on_target / n_targets.clamp_min(1).view(len(mask), *heads, -1)
+    if without_first:
+        left = pattern.sum(-1).double()
+        on_target = on_target / torch.where(left > 0, left, 1)
     return on_target.sum(-1) / n_queries.view(-1, *heads)
 
 
@@ -77,19 +93,25 @@ def last_followers(
     return mask & (later == 1)
 
 
-def uniform_score(mask: Bool[Tensor, "example query key"], *, per_target: bool = False) -> float:
+def uniform_score(
+    mask: Bool[Tensor, "example query key"], *, per_target: bool = False, without_first: bool = False
+) -> float:
     """What attention spread evenly over all earlier tokens and the own would score: the chance level.
 
     The mean of n_targets / (q + 1), or with `per_target` of 1 / (q + 1), over queries with a target, then over
-    examples.
+    examples. without_first: all but the first, so q in place of q + 1.
     """
     keys = torch.arange(1, mask.shape[1] + 1, dtype=torch.float64)
+    if without_first:
+        keys, mask = (keys - 1).clamp_min(1), mask[..., 1:]  # the first query has no target
     n_targets = mask.sum(-1)
     shares = (n_targets.clamp_max(1) if per_target else n_targets).double() / keys
     return float((shares.sum(-1) / mask.any(-1).sum(-1)).mean())
 
 
-def chance_of(make: MakeMask, *, per_target: bool = False) -> Callable[[Task], float]:
+def chance_of(
+    make: MakeMask, *, per_target: bool = False, without_first: bool = False
+) -> Callable[[Task], float]:
     """The chance level of a score with this mask, from the very sequences of a task's evaluation set.
 
     The function made raises NotApplicable where nothing repeats. It remembers its last answer, because every
@@ -106,7 +128,7 @@ def chance_of(make: MakeMask, *, per_target: bool = False) -> Callable[[Task], f
             tokens = torch.from_numpy(task.evaluation().tokens.astype(np.int64))
             mask = make(tokens, torch.from_numpy(copies.astype(np.int64)))
             known.clear()
-            known[encoding] = uniform_score(mask, per_target=per_target)
+            known[encoding] = uniform_score(mask, per_target=per_target, without_first=without_first)
         return known[encoding]
 
     return chance

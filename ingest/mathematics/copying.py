@@ -1,7 +1,7 @@
 """B10: does a head raise the logits of the tokens it attends to? Three scores, never to be merged."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ingest.mathematics.ranking import largest
@@ -20,8 +20,12 @@ def copying_eig(
 
     1: every direction of tokens that the head moves comes out raised. The token × token matrix has at most d_head
     eigenvalues that are not 0; they are those of the d_head × d_head matrix W_O (W_U W_E) W_V, which is what is
-    decomposed. `copying_null_sd` says what random weights score. Tied embeddings raise it. Raises ValueError where
-    what is read and what is written are not the same tokens. Source: Elhage et al. 2021.
+    decomposed. Tied embeddings raise it. Raises ValueError where what is read and what is written are not the same
+    tokens. Source: Elhage et al. 2021.
+
+    Random weights score 0 with a standard deviation of 1.5 / d_head: the eigenvalues of n × n Gaussian matrices fill a
+    disc (circular law), so that their sum has standard deviation r and their mean modulus is 2 r / 3, with r the radius.
+    Heads are like that where d_model is many times d_head; at 4 times it is about a tenth more.
     """
     if len(embedding) != unembedding.shape[1]:
         raise ValueError(
@@ -35,16 +39,6 @@ def copying_eig(
     eigenvalues = torch.linalg.eigvals(small)
     score: Tensor = eigenvalues.real.sum(1) / eigenvalues.abs().sum(1)
     return score
-
-
-def copying_null_sd(d_head: int) -> float:
-    """Standard deviation of `copying_eig` for random weights: 1.5 / d_head, where the mean is 0.
-
-    For n × n Gaussian matrices the eigenvalues fill a disc (circular law): their sum has standard deviation r and
-    their mean modulus is 2 r / 3, with r the radius. So 0.094 at 16 and 0.023 at 64. Heads are like that where
-    d_model is many times d_head; at 4 times the standard deviation is about a tenth larger.
-    """
-    return 1.5 / d_head
 
 
 def copying_logit(
@@ -75,43 +69,25 @@ def copying_logit(
     return torch.stack(scores)
 
 
-def copying_topk(
-    logits: Float[Tensor, "source token"], own: Int[Tensor, " source"], k: int = 5
-) -> Float[Tensor, ""]:
-    """Share of source tokens that are among the k most likely by what a head would write on attending to them.
-
-    logits: of each source token what the head reads there → W_V, W_O → final LayerNorm → unembedding, by
-    `written_logits`. Wang et al. 2022 read the residual stream after the first MLP and take k = 5: above 95% for
-    their name movers, under 20% for the average head; with the sign of the output turned, 98% for negative name
-    movers and 12% on average. Chance k / n_tokens.
-    """
-    _, columns = largest(logits, k)
-    return (columns == own.to(columns)[:, None]).any(1).double().mean()
+def among_top(
+    logits: Float[Tensor, "source token"], own: Int[Tensor, " source"], k: int
+) -> Bool[Tensor, " source"]:
+    """Whether each source's own token is among the k of most logit; of equals the lower ids come first."""
+    _, columns = largest(logits, min(k, logits.shape[1]))
+    return (columns == own.to(columns)[:, None]).any(1)
 
 
-def written_logits(
+def written(
     inputs: Float[Tensor, "source d_model"],
-    value: Float[Tensor, "d_model d_head"],
-    output: Float[Tensor, "d_head d_model"],
-    unembedding: Float[Tensor, "d_model token"],
-    *,
-    value_bias: Float[Tensor, " d_head"] | None = None,
-    final_weight: Float[Tensor, " d_model"] | None = None,
-    final_bias: Float[Tensor, " d_model"] | None = None,
-    eps: float = 1e-5,
-    negative: bool = False,
-) -> Float[Tensor, "source token"]:
-    """Logits of one head's output alone, as if it attended to each source token with weight 1.
+    values: Float[Tensor, "head d_model d_head"],
+    outputs: Float[Tensor, "head d_head d_model"],
+    value_bias: Float[Tensor, "head d_head"] | None = None,
+) -> Float[Tensor, "head source d_model"]:
+    """What each head would write on attending to each source with all its weight.
 
-    inputs: what the head reads, after its LayerNorm. final_weight, final_bias: of the final LayerNorm; without a
-    weight there is none. negative: turn the sign of what the head writes.
+    inputs: what heads read there, after their LayerNorm. The bias of the projection belongs to no head.
     """
-    read = inputs @ value
+    read = inputs @ values
     if value_bias is not None:
-        read = read + value_bias
-    written = read @ output * (-1 if negative else 1)
-    if final_weight is not None:
-        written = torch.nn.functional.layer_norm(
-            written, written.shape[-1:], final_weight, final_bias, eps=eps
-        )
-    return written @ unembedding
+        read = read + value_bias[:, None]
+    return read @ outputs

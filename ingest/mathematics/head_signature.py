@@ -1,7 +1,5 @@
 """B15: what a head does, in a row of numbers that does not depend on the basis of its d_head dimensions."""
 
-from collections.abc import Mapping
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -12,53 +10,23 @@ from ingest.evalsets.classes import TokenClass
 # first distance of each bin, query minus key: single up to 3, then two bins an octave, the last open
 DISTANCES = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192)
 N_CLASSES = len(TokenClass)
-N_PROMPTS = 64
-_SCORES = (
-    "prefix_matching",
-    "previous_token",
-    "duplicate_token",
-    "first_token",
-    "attention_entropy",
-)
-# the parts of a signature in order, and how many numbers each has
-PARTS: dict[str, int] = {
-    **{f"{score}:text": 1 for score in _SCORES},
-    **{f"{score}:random": 1 for score in _SCORES},
-    "copying_eig": 1,
-    "distance": len(DISTANCES),
-    "class": N_CLASSES,
-    "logit_attribution": N_PROMPTS,
-    "output_share": 1,
-}
+# queries taken together, on keys that any of them sees
+_ROWS = 64
 
 
-def head_signature(parts: Mapping[str, Float[Tensor, "head ..."]]) -> Float[Tensor, "head number"]:
-    """The parts of `PARTS` side by side, float64: 99 numbers a head, in their own units.
+def signature_labels(*, repeats: bool, classes: bool) -> tuple[str, ...]:
+    """What each number of a signature is, in order.
 
-    NaN where a part is missing for a model. Numbers of different units are to be standardised before distances
-    are taken, with constants pooled over all runs compared. Raises ValueError for a part that is missing,
-    unknown, or of another length: pass NaN for what a model cannot have.
+    repeats, classes: whether the eval set's sequences repeat a block, and whether their tokens are of a kind.
     """
-    if set(parts) != set(PARTS):
-        odd = sorted(set(parts) ^ set(PARTS))
-        raise ValueError(f"parts of a head signature missing or unknown: {odd}; expected {list(PARTS)}")
-    columns = []
-    for name, length in PARTS.items():
-        column = parts[name].double().reshape(len(parts[name]), -1)
-        if column.shape[1] != length:
-            raise ValueError(f"part {name!r} has {column.shape[1]} numbers a head; expected {length}")
-        columns.append(column)
-    return torch.cat(columns, 1)
-
-
-def signature_labels() -> tuple[str, ...]:
-    """What each number of a signature is: the part, and where it has several which one ("distance 4")."""
-    names = {
-        "distance": [f"distance {first}" for first in DISTANCES],
-        "class": [f"class {kind.name.lower()}" for kind in TokenClass],
-        "logit_attribution": [f"logit_attribution {prompt}" for prompt in range(N_PROMPTS)],
-    }
-    return tuple(label for part in PARTS for label in names.get(part, [part]))
+    return (
+        "previous_token",
+        "first_token",
+        "attention_entropy",
+        *(f"distance {first}" for first in DISTANCES),
+        *(("prefix_matching", "duplicate_token") if repeats else ()),
+        *(f"class {kind.name.lower()}" for kind in TokenClass if classes),
+    )
 
 
 def distance_profiles(
@@ -85,7 +53,7 @@ def attention_to_classes(
     pattern: Float[Tensor, "sequence head query key"],
     classes: Int[Tensor, "sequence key"],
 ) -> Float[Tensor, "sequence head query class"]:
-    """Attention of each query summed over the keys of each class; rows sum to 1.
+    """Attention of each query summed over the keys of each class; rows sum to 1. Patterns are causal.
 
     classes: numbers of `TokenClass`; raises ValueError for any other.
     """
@@ -93,29 +61,31 @@ def attention_to_classes(
         raise ValueError(
             f"token classes from {int(classes.min())} to {int(classes.max())}; expected 0 to {N_CLASSES - 1}"
         )
-    of_class = functional.one_hot(classes.long(), N_CLASSES).to(pattern.dtype)
-    # this way round the product of a large and a narrow matrix takes three quarters of the time
-    found = of_class.mT @ pattern.flatten(1, 2).mT
-    return found.mT.reshape(*pattern.shape[:3], N_CLASSES)
+    n_heads, n = pattern.shape[1:3]
+    of_class = functional.one_hot(classes.long(), N_CLASSES).to(pattern.dtype).mT  # [sequence, class, key]
+    of_class = of_class.repeat_interleave(n_heads, 0)
+    by_head = pattern.flatten(0, 1)
+    found = pattern.new_empty(*pattern.shape[:3], N_CLASSES)
+    for start in range(0, n, _ROWS):
+        rows, seen = slice(start, start + _ROWS), slice(min(start + _ROWS, n))
+        # this way round the product of a large and a narrow matrix takes three quarters of the time
+        sums = torch.bmm(of_class[:, :, seen], by_head[:, rows, seen].mT)
+        found[:, :, rows] = sums.mT.reshape(*pattern.shape[:2], -1, N_CLASSES)
+    return found
 
 
 def output_norms(
-    mixed: Float[Tensor, "... position head d_head"], outputs: Float[Tensor, "head d_head d_model"]
-) -> Float[Tensor, " head"]:
-    """Mean norm over positions of what each head writes, float64, without making the outputs.
+    mixed: Float[Tensor, "... head d_head"], outputs: Float[Tensor, "head d_head d_model"]
+) -> Float[Tensor, "... head"]:
+    """The norm of what each head writes, float64, without making the outputs.
 
     mixed: values weighted by attention, what W_O reads. ‖z W_O‖² = z (W_O W_O^T) z^T takes d_head² numbers a head
     and position instead of d_head · d_model.
     """
-    z = mixed.double().flatten(0, -3)
-    gram = outputs.double() @ outputs.double().mT
-    squares = torch.einsum("phi,hij,phj->ph", z, gram, z)
-    return squares.clamp_min(0).sqrt().mean(0)
-
-
-def output_share(norms: Float[Tensor, "layer head"]) -> Float[Tensor, "layer head"]:
-    """Each head's mean output norm as a share of the sum over all heads of the model; NaN where all write nothing."""
-    return norms.double() / norms.double().sum()
+    gram = (outputs.double() @ outputs.double().mT).to(mixed.dtype)
+    z = mixed.movedim(-2, 0)  # [head, ..., d_head]
+    squares = ((z.flatten(1, -2) @ gram) * z.flatten(1, -2)).sum(-1, dtype=torch.float64)
+    return squares.clamp_min(0).sqrt().view(z.shape[:-1]).movedim(0, -1)
 
 
 def _binned(by_distance: Float[Tensor, "... distance"]) -> Float[Tensor, "... bin"]:

@@ -66,7 +66,7 @@ class TopExamples:
         for start in range(0, len(activations), _TOGETHER):
             some = slice(start, start + _TOGETHER)
             self._take(activations[some], sequences[some], documents[some])
-        self._seen.update(documents.tolist())
+            self._seen.update(documents[some].tolist())
         self.n_positions += activations.shape[0] * activations.shape[1]
 
     def table(self) -> TopTable:
@@ -94,7 +94,8 @@ class TopExamples:
         values = torch.cat([self._values[units], new], 1)
         numbers = torch.cat([self._sequences[units], sequences.expand(n_units, n_new)], 1)
         owners = torch.cat([self._documents[units], documents.expand(n_units, n_new)], 1)
-        kept = _best_of_documents(values, numbers, owners, self.k)
+        again = len(set(documents.tolist()) - self._seen) < n_new
+        kept = _best_of_documents(values, numbers, owners, self.k, again=again)
         self._values[units] = values.gather(1, kept)
         self._sequences[units] = numbers.gather(1, kept)
         self._documents[units] = owners.gather(1, kept)
@@ -127,11 +128,18 @@ def _best_of_documents(
     sequences: Int[Tensor, "unit entry"],
     documents: Int[Tensor, "unit entry"],
     k: int,
+    *,
+    again: bool,
 ) -> Int[Tensor, "unit k"]:
-    """Which k entries stay: the largest, without those whose document has a larger one; -inf comes last."""
+    """Which k entries stay: the largest, without those whose document has a larger one; -inf comes last.
+
+    again: a document may be there twice.
+    """
     order = sequences.argsort(dim=1, stable=True)
     by_value = values.gather(1, order).argsort(dim=1, descending=True, stable=True)
     order = order.gather(1, by_value)
+    if not again:
+        return order[:, :k]
     owners = documents.gather(1, order)
     same = owners[:, :, None] == owners[:, None, :]
     repeated = same.tril(-1).any(2)
@@ -162,7 +170,7 @@ def _first_maximum(
     units: Int[Tensor, " found"],
 ) -> Int[Tensor, " found"]:
     """The first position of the largest activation, for pairs of a sequence and a unit."""
-    piece = pieces[rows, :, units].max(1).indices
+    piece = pieces.max(1).indices[rows, units]
     within = torch.arange(_PIECE, device=piece.device)
     # beyond the end the last position stands again; where it is the largest, its own place comes first
     positions = (piece[:, None] * _PIECE + within).clamp_max(activations.shape[1] - 1)

@@ -22,15 +22,19 @@ def fold_ln(weights: Named) -> dict[str, Float[Tensor, "..."]]:
     The scale and shift of each LayerNorm go into the matrices that read it and into their biases (`b_Q`, `b_K`,
     `b_V`, `unembed.b_U` appear where there were none), so names that end in .w or .b of a LayerNorm are gone. The
     matrices' columns are then centred, which changes nothing, as what they read sums to 0. Logits are the same up
-    to rounding. A model without LayerNorm comes back as it is. `mlp.ln` (SoLU) is folded into W_out. Raises
+    to rounding. A model without LayerNorm comes back as it is. `mlp.ln` (SoLU) is folded into W_out. A norm
+    without .b is taken to divide by the root mean square only: its scale is folded, and nothing is centred. Raises
     ValueError for a LayerNorm whose readers are missing or unknown.
     """
     folded = dict(weights)
     for norm in [name.removesuffix(".w") for name in weights if name.endswith(".w")]:
-        scale, shift = folded.pop(f"{norm}.w"), folded.pop(f"{norm}.b")
+        scale, shift = folded.pop(f"{norm}.w"), folded.pop(f"{norm}.b", None)
         for matrix, bias in _readers(norm):
             if matrix not in folded:
                 raise ValueError(f"{norm} is there but {matrix}, which should read it, is not")
+            if shift is None:
+                folded[matrix] = scale[:, None] * folded[matrix]
+                continue
             folded[matrix], folded[bias] = _folded(folded[matrix], folded.get(bias), scale, shift)
     return folded
 
@@ -43,8 +47,8 @@ def fold_ln_center(weights: Named) -> dict[str, Float[Tensor, "..."]]:
     logits of a position change by a constant, log-probabilities do not. Raises ValueError for a model without
     LayerNorm, which does read that mean.
     """
-    if "ln_final.w" not in weights:
-        raise ValueError("no tensor ln_final.w: without a final LayerNorm centring would change the model")
+    if "ln_final.b" not in weights:
+        raise ValueError("no tensor ln_final.b: without a final LayerNorm centring would change the model")
     folded = fold_ln(weights)
     for name, tensor in folded.items():
         last = name.rsplit(".", 1)[-1]

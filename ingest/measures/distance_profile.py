@@ -26,5 +26,9 @@ def distance_profile(batch: Activations) -> Float[Tensor, "example layer head bi
     `params` say at which distance each bin begins: 0 is the token itself, the last bin is open. Long sequences have more far
     keys: only profiles of one length compare.
     """
+    return batch.once(_profiles)
+
+
+def _profiles(batch: Activations) -> Float[Tensor, "example layer head bin"]:
     patterns = patterns_with_a_past(batch)
     return distance_profiles(patterns.flatten(1, 2)).reshape(*patterns.shape[:3], -1)

@@ -10,7 +10,7 @@ from torch import Tensor
 from archive.records import Part
 from ingest.mathematics.unit_histogram import UnitHistogram
 from ingest.measure import measure
-from ingest.readings.units import MLP_NEURONS, Units
+from ingest.readings.units import NEURON_SITES, Units
 
 LOWER, UPPER, BINS, EVERY = -10.0, 15.0, 256, 16
 
@@ -36,18 +36,6 @@ class _Histogram:
         return {"unit": np.arange(len(counts)), "lower": LOWER, "upper": UPPER, "counts": counts}, ()
 
 
-@measure(
-    "neuron.histogram",
-    scope="unit histogram",
-    unit="count",
-    bounds=(0.0, None),
-    direction="neither",
-    citation="Gurnee et al. 2024, Universal neurons in GPT2 language models (histograms of activations)",
-    schedule="sparse",
-    params={"lower": LOWER, "upper": UPPER, "bins": BINS, "every": EVERY},
-    site=MLP_NEURONS,
-    taken_on="text",
-)
 def neuron_histogram(units: Units) -> _Histogram:
     """How many of a fixed sample of tokens activate each neuron so much, in 256 equal bins from -10 to 15.
 
@@ -55,3 +43,19 @@ def neuron_histogram(units: Units) -> _Histogram:
     least one), drawn once for all models, so histograms of one eval set compare count by count.
     """
     return _Histogram(units.n_units)
+
+
+for _variant, _site in NEURON_SITES.items():
+    measure(
+        "neuron.histogram",
+        scope="unit histogram",
+        unit="count",
+        bounds=(0.0, None),
+        direction="neither",
+        citation="Gurnee et al. 2024, Universal neurons in GPT2 language models (histograms of activations)",
+        schedule="sparse",
+        params={"lower": LOWER, "upper": UPPER, "bins": BINS, "every": EVERY},
+        variant=_variant,
+        site=_site,
+        taken_on="text",
+    )(neuron_histogram)

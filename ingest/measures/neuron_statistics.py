@@ -10,7 +10,7 @@ from torch import Tensor
 from archive.records import Part
 from ingest.mathematics.unit_moments import UnitMoments
 from ingest.measure import measure
-from ingest.readings.units import MLP_NEURONS, Units
+from ingest.readings.units import NEURON_SITES, Units
 
 STATISTICS = ("mean", "variance", "skew", "kurtosis", "firing_rate")
 
@@ -36,17 +36,6 @@ class _Statistics:
         return {"values": values}, tuple(Part(kind="statistic", name=name) for name in STATISTICS)
 
 
-@measure(
-    "neuron.statistics",
-    scope="unit",
-    unit="activation",
-    bounds=(None, None),
-    direction="neither",
-    citation="Gurnee et al. 2024, Universal neurons in GPT2 language models (moments of activations)",
-    schedule="sparse",
-    site=MLP_NEURONS,
-    taken_on="text",
-)
 def neuron_statistics(units: Units) -> _Statistics:
     """Mean, variance, skew, kurtosis and firing rate of every neuron's activation over all tokens.
 
@@ -56,3 +45,18 @@ def neuron_statistics(units: Units) -> _Statistics:
     independent. The published moments of universal neurons are of pre-activations and do not compare.
     """
     return _Statistics(units.n_units)
+
+
+for _variant, _site in NEURON_SITES.items():
+    measure(
+        "neuron.statistics",
+        scope="unit",
+        unit="activation",
+        bounds=(None, None),
+        direction="neither",
+        citation="Gurnee et al. 2024, Universal neurons in GPT2 language models (moments of activations)",
+        schedule="sparse",
+        variant=_variant,
+        site=_site,
+        taken_on="text",
+    )(neuron_statistics)

@@ -8,7 +8,7 @@ import numpy as np
 from archive.records import Part
 from ingest.mathematics.top_examples import TopExamples
 from ingest.measure import measure
-from ingest.readings.units import MLP_NEURONS, Units
+from ingest.readings.units import NEURON_SITES, Units
 
 K = 20
 
@@ -28,18 +28,6 @@ class _Top(TopExamples):
         return columns, ()
 
 
-@measure(
-    "neuron.top",
-    scope="unit top",
-    unit="activation",
-    bounds=(None, None),
-    direction="neither",
-    citation="Nanda 2022, Neuroscope (maximum activating dataset examples)",
-    schedule="sparse",
-    params={"k": K},
-    site=MLP_NEURONS,
-    taken_on="text",
-)
 def neuron_top(units: Units) -> _Top:
     """The 20 largest activations of every neuron with their places, at most one a document.
 
@@ -47,3 +35,19 @@ def neuron_top(units: Units) -> _Top:
     same eval set only.
     """
     return _Top(units.n_units, K)
+
+
+for _variant, _site in NEURON_SITES.items():
+    measure(
+        "neuron.top",
+        scope="unit top",
+        unit="activation",
+        bounds=(None, None),
+        direction="neither",
+        citation="Nanda 2022, Neuroscope (maximum activating dataset examples)",
+        schedule="sparse",
+        params={"k": K},
+        variant=_variant,
+        site=_site,
+        taken_on="text",
+    )(neuron_top)

@@ -23,6 +23,8 @@ from ingest.task import Task
 
 # examples in one piece of the forward pass: bounds memory, does not change values beyond rounding
 PIECE = 4096
+# ... and tokens, where examples are sequences of text
+PIECE_TOKENS = 8192
 
 Splits = Mapping[Part, Bool[np.ndarray, " example"]]
 
@@ -44,6 +46,25 @@ def measure_checkpoint(
     FAILED_PERMANENT with class, message and traceback. Raises ValueError for a measure that needs the final
     model where there is none, or the run's history (those are for `measure_history`).
     """
+    found: dict[int, MeasuredValue] = {}
+    for part in task.evaluations:
+        mine = [at for at, one in enumerate(measures) if task.evaluated_on(one.taken_on) is part]
+        values = _measure_on(part, model, split, [measures[at] for at in mine], final, piece)
+        found |= dict(zip(mine, values, strict=True))
+    return [found[at] for at in range(len(measures))]
+
+
+def _measure_on(
+    task: Task,
+    model: LoadedModel,
+    split: int | Splits,
+    measures: Sequence[RegisteredMeasure],
+    final: LoadedModel | None,
+    piece: int,
+) -> list[MeasuredValue]:
+    """As `measure_checkpoint`, on one evaluation set."""
+    if isinstance(task, NextTokens):  # sequences are long, and have more logits than a toy task's
+        piece = min(piece, max(1, PIECE_TOKENS // task.n_positions))
     parts = task.splits(split) if isinstance(split, int) else split
     splits = {part: torch.from_numpy(inside) for part, inside in parts.items()}
     if unfit := [one.name for one in measures if one.needs == "history"]:
@@ -52,9 +73,9 @@ def measure_checkpoint(
     jobs = [
         Job(one, one.quantity(task, dtype=_dtype(model), reference_step=reference), task, splits)
         for one in measures
-        if not one.of_models
+        if not _as_any_model(one, task)
     ]
-    as_any_model = iter(_as_any_model(model, task, [one for one in measures if one.of_models], piece))
+    as_any_model = iter(_scanned(model, task, [one for one in measures if _as_any_model(one, task)], piece))
     for job in jobs:
         if job.measure.reads == "weights":
             job.read(model)
@@ -78,16 +99,21 @@ def measure_checkpoint(
                 else:
                     job.read(whole, *([final] if job.measure.needs == "final" else []))
     as_own = (job.result() for job in jobs)
-    return [next(as_any_model if one.of_models else as_own) for one in measures]
+    return [next(as_any_model if _as_any_model(one, task) else as_own) for one in measures]
 
 
-def _as_any_model(
+def _as_any_model(one: RegisteredMeasure, task: Task) -> bool:
+    """Whether it is taken as of a language model: always so on text, where a model trained here is one."""
+    return one.any_model if isinstance(task, NextTokens) else one.of_models
+
+
+def _scanned(
     model: LoadedModel, task: Task, measures: Sequence[RegisteredMeasure], piece: int
 ) -> list[MeasuredValue]:
     """Measures that the small transformer shares with language models: taken in the same way."""
     if not measures:
         return []
-    next_tokens = NextTokens(frozen=FrozenEvalSet.of_task(task))
+    next_tokens = task if isinstance(task, NextTokens) else NextTokens(frozen=FrozenEvalSet.of_task(task))
     return scan(OwnModel(model), next_tokens, measures, batch=piece, dtype=_dtype(model))
 
 
@@ -102,17 +128,17 @@ def measure_history(
     found: dict[int, list[MeasuredValue]] = {step: [] for step in history.wanted}
     tokenizer = task.eval_set.tokenizer
     for one in measures:
-        quantity = one.quantity(task, dtype=dtype)
+        quantity, on = one.quantity(task, dtype=dtype), task.evaluated_on(one.taken_on)
         try:
             with torch.no_grad():
-                reads = history if one.reads == "weight history" else EvaluationHistory(history, task)
+                reads = history if one.reads == "weight history" else EvaluationHistory(history, on)
                 rows: Rows = one.function(reads)  # type: ignore[arg-type,call-arg,assignment] # reads says so
         except Exception as error:
             for values in found.values():
                 values.append(MeasuredValue.trouble(quantity, tokenizer, error))
             continue
         for step, values in found.items():
-            job = Job(one, quantity, task, {})
+            job = Job(one, quantity, on, {})
             job.take(rows[step])
             values.append(job.result())
     return found

@@ -1,7 +1,8 @@
 """One measure on its way through a checkpoint: it looks at pieces, and ends as rows for a shard."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,6 +23,8 @@ from ingest.task import Task
 
 # which examples of the evaluation set a piece holds
 Rows: TypeAlias = slice | Int[Tensor, " example"]
+# of a mean share of attention in float32
+_RESOLUTION = 1e-7
 # what looks at all examples at once
 AT_ONCE: tuple[Reads, ...] = ("predictions", "evaluation")
 
@@ -38,10 +41,8 @@ class AnyJob(ABC):
     def result(self) -> MeasuredValue:
         """Rows for a shard, or why there are none."""
         if self.trouble is None:
-            try:
+            with self._guarded():
                 return self._result()
-            except Exception as error:
-                self.refuse(error)
         assert self.trouble is not None
         return self.trouble
 
@@ -49,12 +50,35 @@ class AnyJob(ABC):
     def _result(self) -> MeasuredValue:
         """Rows for a shard; may raise."""
 
+    @property
+    def _function(self) -> Callable[..., Any]:
+        """The measure's function; what it reads and returns is settled when it is registered."""
+        return self.measure.function
+
+    @contextmanager
+    def _guarded(self, where: str = "", *, again: bool = False) -> Iterator[None]:
+        """A block without gradients whose errors are remembered.
+
+        where: a place; there a ValueError means numbers that are none. again: what does not fit in memory is raised,
+        because a smaller piece may come.
+        """
+        try:
+            with torch.no_grad():
+                yield
+        except Exception as error:
+            if again and lacks_memory(error):
+                raise
+            is_number = bool(where) and isinstance(error, ValueError)
+            self.refuse(FloatingPointError(f"{self.measure.name} {where}: {error}") if is_number else error)
+
     def refuse(self, error: Exception) -> None:
         """Say that there is no value, and why."""
         self.trouble = MeasuredValue.trouble(self.quantity, self.task.eval_set.tokenizer, error)
 
-    def _value(self, columns: Mapping[str, Any], parts: tuple[Part, ...] = ()) -> MeasuredValue:
-        return MeasuredValue(self.quantity, self.task.eval_set.tokenizer, columns, parts)
+    def _value(
+        self, columns: Mapping[str, Any], parts: tuple[Part, ...] = (), note: str = ""
+    ) -> MeasuredValue:
+        return MeasuredValue(self.quantity, self.task.eval_set.tokenizer, columns, parts, message=note)
 
 
 class Job(AnyJob):
@@ -127,17 +151,10 @@ class Job(AnyJob):
 
         again: what does not fit in memory is raised, because a smaller piece may come.
         """
-        if self.trouble is not None:
-            return None
-        try:
-            with torch.no_grad():
-                found: Tensor | Parts = self.measure.function(*reads)  # type: ignore[arg-type,assignment] # reads says so
-        except Exception as error:
-            if again and lacks_memory(error):
-                raise
-            self.refuse(error)
-            return None
-        return found
+        if self.trouble is None:
+            with self._guarded(again=again):
+                return self._function(*reads)  # type: ignore[no-any-return] # a tensor or parts
+        return None
 
     def _add(self, values: Float[Tensor, "example ..."], rows: Rows) -> None:
         for part, inside in self.groups.items() or [(WHOLE, None)]:
@@ -176,9 +193,11 @@ class Job(AnyJob):
             return self._rows_of_heads(), ()
         if self.measure.scope == "head vector":
             [moments] = self.moments.values()
-            profile = Part(kind="profile", name=self.measure.name.split(".")[-1].removesuffix("_profile"))
-            columns = vector_rows({profile: moments.mean})
-            return columns, (profile,) * len(columns["values"])
+            # head.distance_profile has a profile of distance, head.signature is one
+            name, _, kind = self.measure.name.split(".")[-1].rpartition("_")
+            part = Part(kind=kind, name=name or kind)
+            columns = vector_rows({part: moments.mean})
+            return columns, (part,) * len(columns["values"])
         return self._rows_of_moments(), tuple(self.moments)
 
     def _rows_of_parts(self) -> dict[str, Any]:
@@ -210,7 +229,17 @@ class Job(AnyJob):
         }
         if self.measure.chance is not None:
             columns["chance"] = self.measure.chance(self.task)
+        if self.measure.standardised:
+            return {**columns, **_standardised(moments)}
         return columns
+
+
+def _standardised(moments: Sequence[Moments]) -> dict[str, Any]:
+    """Means in their standard errors; these are at least what float32 resolves, so that nothing is infinite."""
+    if min(each.n for each in moments) < 2:
+        raise NotApplicable("fewer than two examples have what it looks for; there is no standard error")
+    values = [each.mean / each.standard_error.clamp_min(_RESOLUTION) for each in moments]
+    return {"value": np.concatenate([value.reshape(-1).numpy() for value in values]), "se": None}
 
 
 def _standard_errors(moments: Moments) -> list[float | None]:

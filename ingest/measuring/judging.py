@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ingest.mathematics.token_top import exponentials
 from ingest.readings.answers import Answers
 
 # rows of 50,000 logits taken at once: what is made of them stays in the cache
@@ -30,7 +31,7 @@ def _judged(
     highest = logits.amax(1)
     own = logits.gather(1, targets[:, None])[:, 0]
     # never below 0, as one of the terms is exp(0)
-    losses = (highest - own) + (logits - highest[:, None]).exp_().sum(1).log()
+    losses = (highest - own) + exponentials(logits, highest).sum(1).log()
     right = own == highest
     # the first of equals is the largest; few rows are left to ask
     right[right.clone()] = logits[right].argmax(1) == targets[right]

@@ -11,6 +11,7 @@ from archive.records import Part, Quantity, Tokenizer
 from archive.schema.base import CellState
 from archive.shard import ShardBuilder
 from ingest.applicable import NotApplicable
+from ingest.evalsets.next_tokens import NextTokens
 from ingest.measuring.memory import lacks_memory
 from ingest.task import Task
 
@@ -19,7 +20,8 @@ from ingest.task import Task
 class MeasuredValue:
     """What one measure says about one checkpoint: rows for a shard, or why there are none.
 
-    columns: as ShardBuilder.add takes them, without `part`; parts: one per row where the table has parts.
+    columns: as ShardBuilder.add takes them, without `part`; parts: one per row where the table has parts. message: why
+    there are none, or why some of the numbers are missing.
     """
 
     quantity: Quantity
@@ -86,6 +88,9 @@ def _state_after(error: Exception) -> CellState:
 
 def add_eval_set(builder: ShardBuilder, task: Task) -> None:
     """Put the tokens, right answers and vocabulary of a task's eval set into a shard, to be stored once."""
+    if isinstance(task, NextTokens):
+        task.frozen.add_to(builder)
+        return
     frozen = task.eval_set
     builder.add("content_vocab", builder.tokenizer(frozen.tokenizer), **frozen.words)
     encoding = builder.encoding(frozen.encoding)

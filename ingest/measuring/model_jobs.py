@@ -13,15 +13,16 @@ from ingest.applicable import NotApplicable
 from ingest.mathematics.prompt_scores import PromptScores
 from ingest.mathematics.token_top import TokenTop
 from ingest.measure import Reads, RegisteredMeasure
+from ingest.measuring.attended_job import AttendedJob
 from ingest.measuring.finite import require_finite
+from ingest.measuring.intervention_jobs import InterventionJob
 from ingest.measuring.job import AnyJob, Job
 from ingest.measuring.measured import MeasuredValue
-from ingest.measuring.memory import lacks_memory
 from ingest.measuring.rows import head_rows, layers_together, pair_rows, vector_rows
 from ingest.models.loaded import Activations
 from ingest.readings.circuit import CircuitWeights
 from ingest.readings.distributions import Distributions
-from ingest.readings.units import UnitReducer, Units
+from ingest.readings.units import SOLU_NEURONS, UnitReducer, Units
 from ingest.task import Task
 
 
@@ -32,11 +33,8 @@ class CircuitJob(AnyJob):
 
     def read(self, circuit: CircuitWeights) -> None:
         """Look at the weights."""
-        try:
-            with torch.no_grad():
-                self.found = self.measure.function(circuit)  # type: ignore[call-arg,arg-type] # reads says so
-        except Exception as error:
-            self.refuse(error)
+        with self._guarded():
+            self.found = self._function(circuit)
 
     def _result(self) -> MeasuredValue:
         name = self.measure.name
@@ -80,24 +78,21 @@ class UnitsJob(AnyJob):
             activations, sequences, documents = activations[new], sequences[new], documents[new]
         if not len(sequences):
             return
-        name = self.measure.name
-        try:
+        with self._guarded(f"in layer {layer}", again=True):
             if layer == len(self._reducers):
-                made = self.measure.function(Units(layer, activations.shape[2]))  # type: ignore[call-arg,arg-type] # reads says so
-                self._reducers.append(made)  # type: ignore[arg-type] # reads says so
+                self._reducers.append(self._function(Units(layer, activations.shape[2])))
                 self._taken.append(0)
             self._reducers[layer].update(activations, sequences, documents)
             self._taken[layer] = int(sequences[-1]) + 1
-        except ValueError as error:
-            self.refuse(FloatingPointError(f"{name} in layer {layer}: {error}"))
-        except Exception as error:
-            if lacks_memory(error):
-                raise
-            self.refuse(error)
 
     def _result(self) -> MeasuredValue:
         if not self._reducers:
-            raise NotApplicable("the model has no MLP neurons")
+            mid = self.measure.site == SOLU_NEURONS
+            raise NotApplicable(
+                "the model has no norm between its neurons and what reads them"
+                if mid
+                else "the model has no MLP neurons"
+            )
         found = [reducer.rows() for reducer in self._reducers]
         parts = tuple(part for _, parts in found for part in parts)
         columns = layers_together([columns for columns, _ in found])
@@ -115,14 +110,11 @@ class PromptsJob(AnyJob):
 
     def read(self, scores: PromptScores) -> None:
         """Look at the answers to all prompts."""
-        try:
+        with self._guarded():
             # the first choice among logits of which one is NaN would pass for an answer
             probabilities = {"item": np.arange(len(scores.top)), "value": scores.target_prob.cpu().numpy()}
             require_finite("target_prob", probabilities, "value")
-            with torch.no_grad():
-                self._values = self.measure.function(scores)  # type: ignore[call-arg,arg-type,assignment] # reads says so
-        except Exception as error:
-            self.refuse(error)
+            self._values = self._function(scores)
 
     def _result(self) -> MeasuredValue:
         assert self._values is not None
@@ -144,19 +136,9 @@ class DistributionsJob(AnyJob):
 
     def see(self, sequence: int, distributions: Distributions) -> None:
         """Look at one sequence; in any order, and again if need be."""
-        if self.trouble is not None:
-            return
-        try:
-            found = self.measure.function(distributions)  # type: ignore[call-arg,arg-type] # reads says so
-        except ValueError as error:
-            self.refuse(FloatingPointError(f"{self.measure.name} of sequence {sequence}: {error}"))
-            return
-        except Exception as error:
-            if lacks_memory(error):
-                raise
-            self.refuse(error)
-            return
-        self._found[sequence] = found  # type: ignore[assignment] # reads says so
+        if self.trouble is None:
+            with self._guarded(f"of sequence {sequence}", again=True):
+                self._found[sequence] = self._function(distributions)
 
     def _result(self) -> MeasuredValue:
         rows = sorted(self._found.items())
@@ -190,16 +172,10 @@ class PatternsJob(AnyJob):
         """Look at one layer of a piece that begins with sequence `first`."""
         if self.trouble is not None or first >= self.measure.params["items"]:
             return
-        try:
-            found = self.measure.function(activations)  # type: ignore[call-arg,arg-type] # reads says so
-            patterns: Tensor = found[:, 0]  # type: ignore[index,call-overload,assignment] # scope says so
-        except Exception as error:
-            if lacks_memory(error):
-                raise
-            self.refuse(error)
-            return
-        for item, pattern in enumerate(patterns[: self.measure.params["items"] - first], first):
-            self._rows[item, layer] = pattern.to("cpu", copy=True)  # a view would keep the whole layer
+        with self._guarded(again=True):
+            patterns = self._function(activations)[: self.measure.params["items"] - first, 0]
+            for item, pattern in enumerate(patterns, first):
+                self._rows[item, layer] = pattern.to("cpu", copy=True)  # a view would keep the whole layer
 
     def _result(self) -> MeasuredValue:
         if not self._rows:
@@ -242,5 +218,7 @@ _JOB_OF: dict[Reads, type[AnyJob]] = {
     "circuit": CircuitJob,
     "units": UnitsJob,
     "prompts": PromptsJob,
+    "attended prompts": AttendedJob,
     "distributions": DistributionsJob,
+    "interventions": InterventionJob,
 }

@@ -19,6 +19,8 @@ from ingest.models.hooked import HookedModel
 from ingest.models.loaded import Activations
 from ingest.readings.answers import Answers
 from ingest.readings.distributions import Distributions
+from ingest.readings.excerpt import Excerpt
+from ingest.readings.units import SOLU_NEURONS
 
 OF_HEADS: tuple[Scope, ...] = ("head", "head vector")
 
@@ -30,6 +32,7 @@ class Pass:
         self, model: HookedModel, task: NextTokens, jobs: Sequence[AnyJob], *, say: Callable[[str], None]
     ) -> None:
         self.model = model
+        self.task = task
         self.say = say
         values = [job for job in jobs if isinstance(job, Job)]
         self.of_heads = [job for job in values if job.measure.scope in OF_HEADS]
@@ -37,7 +40,9 @@ class Pass:
             job for job in values if job.measure.reads == "examples" and job.measure.scope not in OF_HEADS
         ]
         self.patterns = [job for job in jobs if isinstance(job, PatternsJob)]
-        self.of_units = [job for job in jobs if isinstance(job, UnitsJob)]
+        of_units = [job for job in jobs if isinstance(job, UnitsJob)]
+        self.of_units = [job for job in of_units if job.measure.site != SOLU_NEURONS]
+        self.of_mid = [job for job in of_units if job.measure.site == SOLU_NEURONS]
         self.of_distributions = [job for job in jobs if isinstance(job, DistributionsJob)]
         looking = any(job.measure.reads == "predictions" for job in values)
         self.judges = looking or bool(self.of_answers or self.of_distributions)
@@ -82,11 +87,19 @@ class Pass:
             for units_job in self.of_units:
                 units_job.see(layer, activations, sequences, self.documents[rows])
 
-        final = self.model.trunk(
-            tokens,
-            attention=see_patterns if self.of_heads or self.patterns else None,
-            neurons=see_neurons if self.of_units else None,
-        )
+        def see_mid(layer: int, activations: Float[Tensor, "example position neuron"]) -> None:
+            for units_job in self.of_mid:
+                units_job.see(layer, activations, sequences, self.documents[rows])
+
+        self.model.watch_mid(see_mid if self.of_mid else None)
+        try:
+            final = self.model.trunk(
+                tokens,
+                attention=see_patterns if self.of_heads or self.patterns else None,
+                neurons=see_neurons if self.of_units else None,
+            )
+        finally:
+            self.model.watch_mid(None)
         answers = self._judged(rows, tokens, final) if self.judges else None
         for job in self.of_heads:
             job.end_of_layers(rows)
@@ -106,6 +119,7 @@ class Pass:
             mlp=nothing.new_zeros(n, 0, length, 0),
             copies=None if self.copies is None else self.copies[rows].to(tokens.device),
             classes=None if self.classes is None else self.classes[rows].to(tokens.device),
+            excerpt=Excerpt(self.task, rows, tokens.device),
         )
 
     def _judged(

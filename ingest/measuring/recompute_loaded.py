@@ -37,7 +37,7 @@ class LoadedAgain(MeasuredAgain):
             load = LoadSpec.model_validate(self.load)
             family = load.make_family()
             family.check()
-            refs = family.checkpoints(family.find(self.first.run))
+            refs = family.checkpoints_in(family.find(self.first.run), load.source)
         except (PathscopeError, ValidationError, OSError) as error:  # such as a folder of runs that is gone
             self.leave_out(self.cells.values(), f"{where} cannot be found again: {_line(error)}", wrong=False)
             return
@@ -46,7 +46,7 @@ class LoadedAgain(MeasuredAgain):
             self.leave_out(self.cells.values(), f"{where} is not there any more", wrong=False)
             return
         try:
-            source = family.source(load.source)
+            source = load.make_source()
             snapshot = source.get(ref.repository, ref.revision)
             try:
                 model = family.load(ref, snapshot)
@@ -77,7 +77,8 @@ class LoadedAgain(MeasuredAgain):
 
     @staticmethod
     def _fits(one: RegisteredMeasure, task: NextTokens) -> bool:
-        return one.of_weights or (one.taken_on == "prompts") == (task.frozen.items is not None)
+        of_any = one.of_weights or one.taken_on == "prompts first"
+        return of_any or (one.taken_on == "prompts") == (task.frozen.items is not None)
 
 
 def _line(error: Exception) -> str:

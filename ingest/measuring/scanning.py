@@ -11,7 +11,9 @@ from torch import Tensor
 
 from ingest.applicable import NotApplicable
 from ingest.evalsets.next_tokens import NextTokens
-from ingest.measure import RegisteredMeasure
+from ingest.measure import Reads, RegisteredMeasure
+from ingest.measuring.attended_job import AttendedJob
+from ingest.measuring.intervention_jobs import InterventionJob
 from ingest.measuring.job import AnyJob, Job
 from ingest.measuring.measured import MeasuredValue
 from ingest.measuring.model_jobs import CircuitJob, PromptsJob, make_job
@@ -20,10 +22,14 @@ from ingest.measuring.prompting import answer_prompts
 from ingest.models.hooked import HookedModel
 from ingest.readings.circuit import CircuitWeights
 from ingest.readings.evaluation import Predictions
+from ingest.readings.interventions import Interventions
 
 # Sequences that go through the model together; fewer where memory does not hold them. On a CPU 8 take as long, and a
 # fifth more memory.
 BATCH = 4
+
+# what looks at sequences one by one, or at none
+ANY_LENGTHS: tuple[Reads, ...] = ("weights", "circuit", "prompts", "attended prompts", "interventions")
 
 AJob = TypeVar("AJob", bound=AnyJob)
 
@@ -77,17 +83,22 @@ def scan(
             job.refuse(NotApplicable("it is a measure of the small transformer trained here"))
         elif job.measure.taken_on == "prompts" and not task.frozen.has_answers:
             job.refuse(NotApplicable("the eval set has no prompts with a right and a wrong answer"))
-        elif job.measure.reads not in ("weights", "circuit", "prompts") and task.frozen.is_ragged:
+        elif job.measure.reads not in ANY_LENGTHS and task.frozen.is_ragged:
             job.refuse(NotApplicable("prompts of different lengths have no common positions"))
     going = [job for job in jobs if job.trouble is None]
     _read_circuit(model, _of(going, CircuitJob))
     for value_job in _of(going, Job):
         if value_job.measure.reads == "weights":
             value_job.read(ParametersOf(model))
-    if asked := _of(going, PromptsJob):
-        scores = answer_prompts(model, task.frozen, batch=batch, say=say)
+    asked, attending = _of(going, PromptsJob), _of(going, AttendedJob)
+    if asked or attending:
+        scores = answer_prompts(model, task.frozen, batch=batch, attending=attending, say=say)
         for prompts_job in asked:
             prompts_job.read(scores)
+    if replacing := _of(going, InterventionJob):
+        interventions = Interventions(model, task, batch=batch, say=say)
+        for replacing_job in replacing:
+            replacing_job.read(interventions)
     reading = [
         job for job in going if job.measure.reads in ("examples", "predictions", "units", "distributions")
     ]

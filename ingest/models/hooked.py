@@ -65,8 +65,16 @@ class HookedModel(ABC):
         """One forward pass up to the unembedding; what it returns is what `unembed` reads.
 
         attention: gets each layer's pattern; rows over keys sum to 1, keys after the query are 0. neurons:
-        gets each layer's MLP activations after the nonlinearity.
+        gets each layer's MLP activations after the nonlinearity, as W_out reads them.
         """
+
+    @property
+    def has_mid(self) -> bool:
+        """Whether a norm stands between the nonlinearity and W_out, so that activations have two sites."""
+        return False
+
+    def watch_mid(self, sink: NeuronSink | None) -> None:  # noqa: B027 # most models have no such place
+        """Have `sink` called, in every pass from the next one on, with what that norm reads; None ends it."""
 
     @abstractmethod
     def unembed(self, final: Float[Tensor, "position width"]) -> Float[Tensor, "position output"]:

@@ -1,7 +1,8 @@
 """Hugging Face language models: loaded through transformers in float32, read through forward hooks.
 
-The forward pass is transformers' own, with eager attention, which is the one that computes patterns; hooks
-only look. `ingest.models.architectures` says where they look.
+The forward pass is transformers' own but for how attention and products with weights are computed
+(`ingest.models.attention`, `ingest.models.products`), which changes nothing beyond rounding; hooks only look.
+`ingest.models.architectures` says where they look.
 """
 
 import pickle
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from ingest.measuring.memory import lacks_memory
 from ingest.models.architectures import ARCHITECTURES, Architecture
+from ingest.models.attention import own_attention
 from ingest.models.hooked import (
     AttentionSink,
     HookedModel,
@@ -71,7 +73,7 @@ class HuggingFaceModel(HookedModel):
         neurons: NeuronSink | None = None,
     ) -> Float[Tensor, "example position width"]:
         """One forward pass up to the unembedding, after the last LayerNorm."""
-        with torch.no_grad(), ExitStack() as hooks:
+        with torch.no_grad(), own_attention(self.module), ExitStack() as hooks:
             for layer in range(self.shape.n_layers):
                 if attention is not None:
                     hooks.enter_context(self._attention_hook(layer, attention))

@@ -7,14 +7,16 @@ Names are TransformerLens'; matrices are oriented input → output (row vectors:
     blocks.L.ln1.w  .b     [d_model]                       only with layer_norm, before attention
     blocks.L.attn.W_Q      [d_model, n_heads, d_head]      W_K, W_V alike; TransformerLens: [head, model, d_head]
     blocks.L.attn.W_O      [n_heads, d_head, d_model]
+    blocks.L.attn.b_Q      [n_heads, d_head]               only with attention_bias; b_K, b_V alike, b_O [d_model]
     blocks.L.ln2.w  .b     [d_model]                       only with layer_norm, before the MLP
     blocks.L.mlp.W_in      [d_model, d_mlp]                then b_in [d_mlp]
     blocks.L.mlp.ln.w  .b  [d_mlp]                         only with activation solu_ln, after the activation
     blocks.L.mlp.W_out     [d_mlp, d_model]                then b_out [d_model]
-    ln_final.w  .b         [d_model]                       only with layer_norm
+    ln_final.w  .b         [d_model]                       only with layer_norm; with final_rms no .b
     unembed.W_U            [d_model, n_outputs]
+    unembed.b_U            [n_outputs]                     only with unembed_bias
 
-Attention and unembedding have no bias. What the model does with the weights, beyond the usual:
+What the model does with the weights, beyond the usual:
 
     activation  relu; gelu, the exact one; solu: x · softmax(x) over a layer's neurons (Elhage et al. 2022);
                 solu_ln: that, then a LayerNorm with weights of its own, whether or not there are others.
@@ -24,7 +26,11 @@ Attention and unembedding have no bias. What the model does with the weights, be
     input       token: a position starts as its own embedding.
                 sum: as the sum of the embeddings up to it, so that a model without attention sees more than
                 one token.
+    norm_weights  False: every LayerNorm, the one after SoLU too, only subtracts the mean and divides by the
+                standard deviation (TransformerLens' LNPre): there are no ln*.w and .b.
+    final_rms   the last norm divides by the root of the mean square, without subtracting the mean.
 
+Runs trained here have none of the last four (biases, no weights of norms, final_rms); published models do.
 Imports no torch.
 """
 
@@ -36,6 +42,8 @@ from typing import Any, Literal
 Activation = Literal["relu", "gelu", "solu", "solu_ln"]
 Positions = Literal["learned", "attention"]
 Input = Literal["token", "sum"]
+
+_LATER = ("attention_bias", "unembed_bias", "norm_weights", "final_rms")
 
 # Matrix kernels round differently for differently aligned operands, so in a stack every run's matrices must
 # start alike. Rows start at multiples of this many numbers, ...
@@ -76,6 +84,10 @@ class Layout:
     layer_norm: bool = False
     positions: Positions = "learned"
     input: Input = "token"
+    attention_bias: bool = False
+    unembed_bias: bool = False
+    norm_weights: bool = True
+    final_rms: bool = False
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -87,7 +99,7 @@ class Layout:
         }
 
         def norm(name: str, *, width: int = d, present: bool = self.layer_norm) -> None:
-            if present:
+            if present and self.norm_weights:
                 shapes[f"{name}.w"] = shapes[f"{name}.b"] = (width,)
 
         for layer in range(self.n_layers):
@@ -97,6 +109,10 @@ class Layout:
                 for name in ("W_Q", "W_K", "W_V"):
                     shapes[f"{block}.attn.{name}"] = (d, self.n_heads, self.d_head)
                 shapes[f"{block}.attn.W_O"] = (self.n_heads, self.d_head, d)
+                if self.attention_bias:
+                    for name in ("b_Q", "b_K", "b_V"):
+                        shapes[f"{block}.attn.{name}"] = (self.n_heads, self.d_head)
+                    shapes[f"{block}.attn.b_O"] = (d,)
             if self.d_mlp:
                 norm(f"{block}.ln2")
                 shapes[f"{block}.mlp.W_in"] = (d, self.d_mlp)
@@ -105,7 +121,11 @@ class Layout:
                 shapes[f"{block}.mlp.W_out"] = (self.d_mlp, d)
                 shapes[f"{block}.mlp.b_out"] = (d,)
         norm("ln_final")
+        if self.final_rms:
+            shapes.pop("ln_final.b", None)
         shapes["unembed.W_U"] = (d, self.n_outputs)
+        if self.unembed_bias:
+            shapes["unembed.b_U"] = (self.n_outputs,)
         return shapes
 
     @cached_property
@@ -139,5 +159,9 @@ class Layout:
         return all(w % WIDTH_MULTIPLE == 0 for w in widths) and 1 not in (self.d_mlp, self.n_outputs)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for file headers; `Layout(**layout.as_dict())` is equal."""
-        return asdict(self)
+        """Plain values, for file headers; `Layout(**layout.as_dict())` is equal.
+
+        What came later is left out where it is as it always was: hashes of older weights stay the same.
+        """
+        later = {name: getattr(type(self), name) for name in _LATER}
+        return {name: value for name, value in asdict(self).items() if later.get(name, ...) != value}

@@ -14,6 +14,7 @@ from archive.identity import canonical_json
 from ingest.models.layout import Layout
 from ingest.models.small import Trace, forward
 from ingest.readings.answers import Answers
+from ingest.readings.excerpt import Excerpt
 
 T = TypeVar("T")
 
@@ -26,6 +27,7 @@ class Activations:
     keys sum to 1; no layers where the model has no heads. mlp: after the nonlinearity; no layers where it has
     no MLP. copies: which copy of a repeated block each token belongs to, as `Task.copies` has it; None where
     nothing repeats. classes: what kind of token each is, as `TokenClass`; None where that means nothing.
+    excerpt: which sequences of which eval set these are; None where nobody said.
     """
 
     tokens: Int[Tensor, "example position"]
@@ -36,6 +38,7 @@ class Activations:
     copies: Int[Tensor, "example position"] | None = None
     classes: Int[Tensor, "example position"] | None = None
     judged: Answers | None = None
+    excerpt: Excerpt | None = None
     _made: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def once(self, make: "Callable[[Activations], T]") -> T:
@@ -98,12 +101,14 @@ class LoadedModel:
         traced: bool = True,
     ) -> Activations:
         """One forward pass; `traced=False` computes logits only and leaves the rest without layers."""
-        trace = Trace([], []) if traced else None
+        patterns: list[Tensor] = []
+        layers: list[Tensor] = []
+        trace = Trace(patterns, layers) if traced else None
         n, length = tokens.shape
         with torch.no_grad():
             logits = forward(self.layout, self._stacked, tokens[None], read, trace)[0]
-        attention = [pattern[0] for pattern in trace.attention] if trace else []
-        neurons = [layer[0] for layer in trace.mlp] if trace else []
+        attention = [pattern[0] for pattern in patterns]
+        neurons = [layer[0] for layer in layers]
         return Activations(
             tokens=tokens,
             targets=targets,

@@ -70,6 +70,8 @@ def to_published(layout: Layout, weights: Mapping[str, Float[Tensor, "..."]]) ->
         (layout.activation not in ("relu", "gelu"), f"activation {layout.activation!r}"),
         (layout.positions != "learned", f"positions {layout.positions!r}"),
         (layout.input != "token", f"input {layout.input!r}"),
+        (layout.attention_bias, "attention_bias"),
+        (layout.unembed_bias, "unembed_bias"),
     ):
         if odd:
             raise UnknownLayout(f"the published layout has no place for {said}")

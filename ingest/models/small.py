@@ -6,6 +6,7 @@ Runs never mix: each product is batched over runs, so run k's numbers are those 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int
@@ -18,18 +19,35 @@ from ingest.streams import stream
 LAYER_NORM_EPS = 1e-5
 
 Weights = Mapping[str, Float[Tensor, "run ..."]]
+Touch = Callable[[str, int, Tensor], Tensor]
+
+
+class Taker(Protocol):
+    """Takes one layer's tensor after another, as a list does."""
+
+    def append(self, layer: Tensor, /) -> None:
+        """Take the next layer's."""
 
 
 @dataclass
 class Trace:
-    """What a forward pass is asked to keep.
+    """Who is given what during a forward pass, layer by layer.
 
-    attention: per layer. mlp: per layer, after the nonlinearity; with solu_ln before its LayerNorm, where
-    neurons are sparse.
+    attention: [run, example, head, query, key]. mlp: [run, example, position, neuron], after the nonlinearity;
+    with solu_ln before its LayerNorm, where neurons are sparse. read: what W_out reads, which is the same but
+    for solu_ln: there it comes after the LayerNorm. touch: sees what passes a place in a layer and returns what
+    goes on from there: "residual" (the layer's input; of layer n_layers what the last one leaves), "values" and
+    "heads" (per head: what is mixed, and the mixture), "attention" and "mlp" (what is added to the residual stream).
     """
 
-    attention: list[Float[Tensor, "run example head query key"]]
-    mlp: list[Float[Tensor, "run example position neuron"]]
+    attention: Taker
+    mlp: Taker
+    read: Taker | None = None
+    touch: Touch | None = None
+
+    def touched(self, place: str, layer: int, tensor: Tensor) -> Tensor:
+        """What goes on from a place."""
+        return tensor if self.touch is None else self.touch(place, layer, tensor)
 
 
 def solu(x: Float[Tensor, "... neuron"]) -> Float[Tensor, "... neuron"]:
@@ -74,29 +92,64 @@ def forward(
     tokens: Int[Tensor, "run example position"],
     read: Sequence[int],
     trace: Trace | None = None,
+    resume: tuple[int, Float[Tensor, "run example position d_model"]] | None = None,
 ) -> Float[Tensor, "run example read output"]:
-    """Logits at the positions `read` (increasing).
+    """Logits at the positions `read` (increasing); resume as `trunk` has it."""
+    return unembedded(layout, weights, trunk(layout, weights, tokens, read, trace, resume))
+
+
+def unembedded(
+    layout: Layout, weights: Weights, final: Float[Tensor, "run example read d_model"]
+) -> Float[Tensor, "run example read output"]:
+    """Logits from what `trunk` gives."""
+    if layout.unembed_bias:
+        return _matmul(final, weights["unembed.W_U"], "unembed.b_U", weights)
+    return _matmul(final, weights["unembed.W_U"])
+
+
+def trunk(
+    layout: Layout,
+    weights: Weights,
+    tokens: Int[Tensor, "run example position"],
+    read: Sequence[int],
+    trace: Trace | None = None,
+    resume: tuple[int, Float[Tensor, "run example position d_model"]] | None = None,
+) -> Float[Tensor, "run example read d_model"]:
+    """What the unembedding reads at the positions `read`: the residual stream after the last norm.
+
+    resume: begin at this layer, with this residual stream at every position, instead of at the embedding.
 
     Without a trace the last block works on those positions only, which is most of the cost of a one-layer
-    model; with one it works on all, and attention patterns and MLP activations are kept in the trace.
+    model; with one it works on all, and attention patterns and MLP activations go to the trace.
     """
     everywhere = tuple(range(tokens.shape[2]))
     read = tuple(read)
     source = _Source(layout, weights, tokens)
     x = source.at(everywhere if trace is not None or layout.n_layers > 1 else read)
-    for layer in range(layout.n_layers):
+    first = 0
+    if resume is not None:
+        first, x = resume
+    for layer in range(first, layout.n_layers):
         narrow = trace is None and layer == layout.n_layers - 1
         queries = read if narrow else everywhere
-        if layer > 0:
+        if trace is not None and trace.touch is not None:
+            x = trace.touched("residual", layer, x)
+            source = _Source(layout, weights, tokens, x)
+        elif layer > 0 or resume is not None:
             source = _Source(layout, weights, tokens, x)
             x = _positions(x, queries)
         if layout.n_heads:
             x = x + _attention(layout, weights, layer, source, queries, trace)
         if layout.d_mlp:
             x = x + _mlp(layout, weights, layer, x, trace)
+    if trace is not None:
+        x = trace.touched("residual", layout.n_layers, x)
     if x.shape[2] != len(read):
         x = _positions(x, read)
-    return _matmul(_normed(layout, weights, "ln_final", x), weights["unembed.W_U"])
+    if layout.layer_norm and layout.final_rms:
+        x = functional.rms_norm(x, x.shape[-1:], eps=LAYER_NORM_EPS)
+        return x * weights["ln_final.w"][:, None, None] if layout.norm_weights else x
+    return _normed(layout, weights, "ln_final", x)
 
 
 def forward_each(
@@ -182,9 +235,14 @@ def _attention(
 
     def by_head(read: Callable[..., Tensor], matrix: str, positions: Sequence[int]) -> Tensor:
         flat = read(norm, weights[f"{name}.{matrix}"].flatten(2), positions)
-        return flat.view(*flat.shape[:3], layout.n_heads, layout.d_head)
+        heads = flat.view(*flat.shape[:3], layout.n_heads, layout.d_head)
+        if layout.attention_bias:
+            heads = heads + weights[f"{name}.{matrix.replace('W', 'b')}"][:, None, None]
+        return heads
 
     k, v = by_head(source.placed, "W_K", everywhere), by_head(source.projected, "W_V", everywhere)
+    if trace is not None:
+        v = trace.touched("values", layer, v)
     q = by_head(source.placed, "W_Q", queries) / layout.d_head**0.5
     if len(queries) == 1:
         # one query: a sum of products is 2.5 times faster than thousands of 1 × d_head matrix products
@@ -199,7 +257,13 @@ def _attention(
         mixed = (kept @ v.transpose(2, 3)).transpose(2, 3)
     if trace is not None:
         trace.attention.append(kept)
-    return _matmul(mixed.flatten(3), weights[f"{name}.W_O"].flatten(1, 2))
+        mixed = trace.touched("heads", layer, mixed)
+    output = weights[f"{name}.W_O"].flatten(1, 2)
+    if layout.attention_bias:
+        written = _matmul(mixed.flatten(3), output, f"{name}.b_O", weights)
+    else:
+        written = _matmul(mixed.flatten(3), output)
+    return written if trace is None else trace.touched("attention", layer, written)
 
 
 def _mlp(layout: Layout, weights: Weights, layer: int, x: Tensor, trace: Trace | None) -> Tensor:
@@ -212,7 +276,10 @@ def _mlp(layout: Layout, weights: Weights, layer: int, x: Tensor, trace: Trace |
         trace.mlp.append(neurons)
     if layout.activation == "solu_ln":
         neurons = _layer_norm(weights, f"{name}.ln", neurons)
-    return _matmul(neurons, weights[f"{name}.W_out"], f"{name}.b_out", weights)
+    if trace is not None and trace.read is not None:
+        trace.read.append(neurons)
+    written = _matmul(neurons, weights[f"{name}.W_out"], f"{name}.b_out", weights)
+    return written if trace is None else trace.touched("mlp", layer, written)
 
 
 def _normed(layout: Layout, weights: Weights, name: str, x: Tensor) -> Tensor:
@@ -221,6 +288,8 @@ def _normed(layout: Layout, weights: Weights, name: str, x: Tensor) -> Tensor:
 
 def _layer_norm(weights: Weights, name: str, x: Tensor) -> Tensor:
     scaled = functional.layer_norm(x, x.shape[-1:], eps=LAYER_NORM_EPS)
+    if f"{name}.w" not in weights:
+        return scaled
     return scaled * weights[f"{name}.w"][:, None, None] + weights[f"{name}.b"][:, None, None]
 
 

@@ -6,22 +6,22 @@
     blocks.L.ln1.w  .b              [d_model]                    as they are; ln2, ln_final alike
     blocks.L.attn.W_Q  W_K  W_V     [head, d_model, d_head]      axes (1, 0, 2)
     blocks.L.attn.W_O               [head, d_head, d_model]      as it is
-    blocks.L.attn.b_Q  b_K  b_V     [head, d_head]               none: zero
-    blocks.L.attn.b_O               [d_model]                    none: zero
+    blocks.L.attn.b_Q  b_K  b_V     [head, d_head]               as they are, or none: zero
+    blocks.L.attn.b_O               [d_model]                    as it is, or none: zero
     blocks.L.mlp.W_in  b_in         [d_model, d_mlp], [d_mlp]    as they are; W_out, b_out alike
     blocks.L.mlp.ln.w  .b           [d_mlp]                      as they are (solu_ln)
     unembed.W_U                     [d_model, d_vocab_out]       as it is
-    unembed.b_U                     [d_vocab_out]                none: zero
+    unembed.b_U                     [d_vocab_out]                as it is, or none: zero
     blocks.L.attn.mask  IGNORE      buffers                      none
 
-Weights as trained: a model whose LayerNorm was folded into them (normalization_type LNPre) is another one.
-In TransformerLens solu_ln has weights for its norm only with normalization_type LN; without, the norm is there
-and its weights are one and zero.
+normalization_type LNPre is norm_weights = False here, final_rms the same. In TransformerLens solu_ln has weights
+for its norm only with normalization_type LN; without, the norm is there and its weights are one and zero.
 """
 
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
@@ -36,7 +36,8 @@ ACTIVATIONS: tuple[Activation, ...] = ("relu", "gelu", "solu", "solu_ln")
 POSITIONS: dict[str, Positions] = {"standard": "learned", "shortformer": "attention"}
 Number = TypeVar("Number", int, float)
 _BUFFER = re.compile(r"blocks\.\d+\.attn\.(mask|IGNORE)")
-_ZERO = re.compile(r"blocks\.\d+\.attn\.b_[QKVO]|unembed\.b_U")
+_ATTENTION_BIAS = re.compile(r"blocks\.\d+\.attn\.b_[QKVO]")
+_UNEMBED_BIAS = re.compile(r"unembed\.b_U")
 # settings of theirs that change what is computed, and the only value that is ours
 PLAIN: dict[str, Any] = {
     "attention_dir": "causal",
@@ -45,7 +46,6 @@ PLAIN: dict[str, Any] = {
     "scale_attn_by_inverse_layer_idx": False,
     "parallel_attn_mlp": False,
     "gated_mlp": False,
-    "final_rms": False,
     "use_normalization_before_and_after": False,
     "use_qk_norm": False,
     "num_experts": None,
@@ -59,7 +59,9 @@ PLAIN: dict[str, Any] = {
 def to_transformer_lens(
     layout: Layout, weights: Mapping[str, Float[Tensor, "..."]]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Config (keyword arguments of HookedTransformerConfig) and state dict of a model, biases zero, no buffers.
+    """Config (keyword arguments of HookedTransformerConfig) and state dict of a model, without buffers.
+
+    Biases that the model does not have are zero.
 
     Raises UnknownLayout for what TransformerLens has no place for: models without attention, input "sum",
     and, without layer_norm, weights of the norm after SoLU that are not one and zero.
@@ -68,6 +70,7 @@ def to_transformer_lens(
         raise UnknownLayout(f"TransformerLens has no place for input {layout.input!r}")
     if layout.n_layers and not layout.n_heads:
         raise UnknownLayout("TransformerLens has no place for layers without attention")
+    norm = "LN" if layout.norm_weights else "LNPre"
     positions = next(theirs for theirs, ours in POSITIONS.items() if ours == layout.positions)
     config = {
         "n_layers": layout.n_layers,
@@ -80,10 +83,11 @@ def to_transformer_lens(
         "d_vocab_out": layout.n_outputs,
         "attn_only": not layout.d_mlp,
         "act_fn": layout.activation,
-        "normalization_type": "LN" if layout.layer_norm else None,
+        "normalization_type": norm if layout.layer_norm else None,
         "eps": LAYER_NORM_EPS,
         "positional_embedding_type": positions,
         "attention_dir": "causal",
+        **({"final_rms": True} if layout.final_rms else {}),
     }
     state: dict[str, Tensor] = {}
     for name in layout.shapes:
@@ -97,25 +101,33 @@ def to_transformer_lens(
                 )
             continue
         state[name] = tensor.transpose(0, 1).contiguous() if kind in ("W_Q", "W_K", "W_V") else tensor.clone()
-        if kind in ("W_Q", "W_K", "W_V"):
+        if kind in ("W_Q", "W_K", "W_V") and not layout.attention_bias:
             state[name.replace("W_", "b_")] = tensor.new_zeros(layout.n_heads, layout.d_head)
-        elif kind == "W_O":
+        elif kind == "W_O" and not layout.attention_bias:
             state[name.replace("W_", "b_")] = tensor.new_zeros(layout.d_model)
-        elif kind == "W_U":
+        elif kind == "W_U" and not layout.unembed_bias:
             state["unembed.b_U"] = tensor.new_zeros(layout.n_outputs)
     return config, state
 
 
 def from_transformer_lens(
-    config: Mapping[str, Any], state: Mapping[str, Tensor]
+    config: Mapping[str, Any], state: Mapping[str, Tensor], *, keep_zeros: bool = False
 ) -> tuple[Layout, dict[str, Float[Tensor, "..."]]]:
     """Layout and weights of a model of TransformerLens, from its config as a mapping and its state dict.
 
-    Raises UnknownLayout naming the setting or tensor for everything our small transformer does not compute:
-    other norms, positions or activations, attention and unembedding biases that are not zero, tensors that
-    are missing, left over or of another shape.
+    keep_zeros: biases of attention and of the unembedding are kept even where all are zero, so that a series has
+    one layout from its first checkpoint on. Raises UnknownLayout naming the setting or tensor for everything our
+    small transformer does not compute: other norms, positions or activations, tensors that are missing, left over
+    or of another shape.
     """
-    layout = _layout(config)
+
+    def has(biases: re.Pattern[str]) -> bool:
+        return any(
+            biases.fullmatch(name) is not None and (keep_zeros or bool(tensor.any()))
+            for name, tensor in state.items()
+        )
+
+    layout = replace(_layout(config), attention_bias=has(_ATTENTION_BIAS), unembed_bias=has(_UNEMBED_BIAS))
     left = dict(state)
     weights: dict[str, Tensor] = {}
     for name, shape in layout.shapes.items():
@@ -133,10 +145,9 @@ def from_transformer_lens(
             raise UnknownLayout(f"{name} has shape {tuple(tensor.shape)}, which does not fit the config")
         weights[name] = turned.contiguous()
     for name, tensor in left.items():
-        if _BUFFER.fullmatch(name) or (_ZERO.fullmatch(name) and not tensor.any()):
-            continue
-        what = "is not zero and " if _ZERO.fullmatch(name) else ""
-        raise UnknownLayout(f"tensor {name} {what}has no place in the layout of the small transformer")
+        zero = (_ATTENTION_BIAS.fullmatch(name) or _UNEMBED_BIAS.fullmatch(name)) and not tensor.any()
+        if not (_BUFFER.fullmatch(name) or zero):
+            raise UnknownLayout(f"tensor {name} has no place in the layout of the small transformer")
     kinds = {tensor.dtype for tensor in weights.values()}
     if len(kinds) > 1 or not next(iter(kinds)).is_floating_point:
         raise UnknownLayout(f"tensors of types {sorted(map(str, kinds))}; expected one floating-point type")
@@ -153,7 +164,8 @@ def _layout(config: Mapping[str, Any]) -> Layout:
 
     for setting, value in PLAIN.items():
         one_of(setting, {value: value}, default=value)
-    layer_norm = one_of("normalization_type", {None: False, "LN": True}, default="LN")
+    norm = one_of("normalization_type", {None: None, "LN": "LN", "LNPre": "LNPre"}, default="LN")
+    layer_norm = norm is not None
     positions = one_of("positional_embedding_type", POSITIONS, default="standard")
     attn_only = bool(config.get("attn_only"))
     activation: Activation = "relu" if attn_only else one_of("act_fn", {name: name for name in ACTIVATIONS})
@@ -184,6 +196,8 @@ def _layout(config: Mapping[str, Any]) -> Layout:
             activation=activation,
             layer_norm=layer_norm,
             positions=positions,
+            norm_weights=norm != "LNPre",
+            final_rms=layer_norm and bool(config.get("final_rms")),
         )
     except KeyError as error:
         raise UnknownLayout(f"config has no {error.args[0]}") from None

@@ -1,16 +1,18 @@
 """What a plan will cost, roughly, before anything runs: cells, hours, gigabytes. Imports no torch."""
 
 import shutil
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from archive.errors import NoSpace, UsageError
 from ingest.planning.plan import Plan, RunTask
+from ingest.planning.row_budget import MeasureRows, refusal
 from ingest.run.present import Pace
 from ingest.studies.parts import Budget
-from ingest.studies.training import PlannedRun
+from ingest.studies.training import ImpossibleRun, PlannedRun
 from ingest.train.cost import activation_bytes, update_flops
 from ingest.train.spec import TrainSpec
 
@@ -38,7 +40,8 @@ class BudgetExceeded(UsageError):
 class Estimate:
     """Cells to fill, wall-clock hours on `n_workers` workers, gigabytes (10^9 bytes) to write.
 
-    timed: the hours come from earlier units of this study on this archive, not from a rule of thumb.
+    timed: the hours come from earlier units of this study on this archive, not from a rule of thumb. rows: what
+    each measure will write. notes: what people should know of it.
     """
 
     cells: int
@@ -46,17 +49,27 @@ class Estimate:
     gigabytes: float
     n_workers: int
     timed: bool
+    rows: tuple[MeasureRows, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def estimate(plan: Plan[PlannedRun], pace: Pace, n_workers: int, device: str = "cpu") -> Estimate:
-    """Cost of what is left."""
-    specs = {task.run.label: task.run.spec for task in plan.tasks}
-    rules = {label: _rule(spec, device) for label, spec in specs.items()}
+def estimate(
+    plan: Plan[PlannedRun],
+    pace: Pace,
+    n_workers: int,
+    device: str = "cpu",
+    specs: Mapping[str, TrainSpec] | None = None,
+) -> Estimate:
+    """Cost of what is left. specs: by label, of all conditions of the study; default: of those in the plan."""
+    left = {task.run.label: task.run.spec for task in plan.tasks}
+    timed = {label: spec for label, spec in (specs or left).items() if label in pace.train_of}
+    rules = {label: _rule(spec, device) for label, spec in (left | timed).items()}
+    updates = _update_seconds(rules, pace)
     seconds = written = 0.0
     for task in plan.tasks:
         rule = rules[task.run.label]
         steps = _steps_to_train(task)
-        seconds += steps * (pace.train if pace.train is not None else rule.update_seconds)
+        seconds += steps * updates[task.run.label]
         by_rule = len(task.all_cells) * SECONDS_PER_CHECKPOINT + task.n_cells * rule.measure_seconds
         seconds += by_rule if pace.measure is None else len(task.all_cells) * pace.measure
         kept = sum(step >= task.run.spec.steps - steps for step in rule.kept) if steps else 0
@@ -64,6 +77,19 @@ def estimate(plan: Plan[PlannedRun], pace: Pace, n_workers: int, device: str = "
         written += task.n_cells * BYTES_PER_CELL + steps * N_LOG_METRICS * BYTES_PER_LOG_VALUE
     busy = max(1, min(n_workers, len(plan.tasks)))
     return Estimate(plan.n_todo, seconds / busy / 3600, written / 1e9, n_workers, pace.train is not None)
+
+
+def _update_seconds(rules: Mapping[str, "_Rule"], pace: Pace) -> Mapping[str, float]:
+    """Seconds of an update of one run, by condition.
+
+    As it was timed. Where only other conditions were, the rule of thumb, times how far off it was for those: one
+    study may train a small model for minutes and a large one for hours.
+    """
+    timed = {label: pace.train_of[label] for label in rules if label in pace.train_of}
+    if not timed:
+        return {label: pace.train or rule.update_seconds for label, rule in rules.items()}
+    factor = statistics.median(found / rules[label].update_seconds for label, found in timed.items())
+    return {label: timed.get(label, factor * rule.update_seconds) for label, rule in rules.items()}
 
 
 def check_budget(estimated: Estimate, budget: Budget, study: Path, archive: Path) -> None:
@@ -81,6 +107,8 @@ def check_budget(estimated: Estimate, budget: Budget, study: Path, archive: Path
             f"{study} would take an estimated {words}. Nothing was run. Raise {keys}, or ask for fewer runs, checkpoints "
             "or measures (`pathscope ingest --dry-run` prints the numbers)."
         )
+    if too_many := [refusal(measure) for measure in estimated.rows if measure.is_beyond]:
+        raise BudgetExceeded(f"{study}: {'; '.join(too_many)}. Nothing was run.")
     free = shutil.disk_usage(nearest_folder(archive)).free / 1e9
     if estimated.gigabytes > free:
         raise NoSpace(
@@ -127,9 +155,11 @@ def _rule(spec: TrainSpec, device: str) -> _Rule:
 
 
 def needs(tasks: Sequence[RunTask[Any]]) -> str:
-    """How many runs are to be trained and how many only measured, in words."""
-    training = sum(task.log_after is not None for task in tasks)
-    filling = len(tasks) - training
+    """How many runs are to be trained, how many only measured, and how many cannot be trained, in words."""
+    impossible = sum(isinstance(task.run, ImpossibleRun) for task in tasks)
+    training = sum(task.log_after is not None for task in tasks) - impossible
+    filling = len(tasks) - training - impossible
     words = [f"{training} run{'s' * (training != 1)} to train"] if training else []
     words += [f"{filling} run{'s' * (filling != 1)} to measure"] if filling else []
+    words += [f"{impossible} run{'s' * (impossible != 1)} that cannot be trained"] if impossible else []
     return " and ".join(words) or "nothing to do"

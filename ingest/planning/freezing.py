@@ -29,8 +29,8 @@ class Freezer:
     def of_run(self, run: LoadedRun) -> Frozen:
         """Every eval set of the study for a run, by label, in the study's order.
 
-        Raises EvalSetRefused or TokenizerRefused naming the eval set, and CheckpointNotAvailable where the
-        tokenizer cannot be had.
+        Raises EvalSetRefused or TokenizerRefused naming the eval set, and TokenizerNotAvailable where the
+        tokenizer's files cannot be had.
         """
         choices = self.study.file.eval_sets
         if not choices:

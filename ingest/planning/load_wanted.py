@@ -4,8 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from archive.errors import UsageError
+from archive.records import Encoding
 from ingest.evalsets.next_tokens import NextTokens
 from ingest.planning.freezing import Freezer, Frozen
+from ingest.planning.intervention_cost import further_tokens
+from ingest.planning.model_size import size_of
+from ingest.planning.rows import rows_of_cell
 from ingest.planning.wanted import Wanted, WantedCondition, WantedMeasure, fingerprint
 from ingest.studies.loading import EvalSetChoice, LoadedRun, LoadStudy, chosen_steps
 
@@ -15,6 +19,7 @@ if TYPE_CHECKING:
 # what a measure needs, in the words of the eval sets that have it
 _HAS = {
     "prompts": 'prompts with a right and a wrong answer (kind = "ioi" or "prompts")',
+    "prompts first": "any eval set",
     "repeats": 'blocks of tokens that repeat (kind = "repeated_tokens")',
     "text": 'sequences of one length (kind = "text" or "stdlib")',
     "any": 'sequences of one length (kind = "text", "stdlib" or "repeated_tokens")',
@@ -60,6 +65,7 @@ def _condition(
     study: LoadStudy, run: LoadedRun, measures: Sequence["RegisteredMeasure"], frozen: Frozen
 ) -> WantedCondition:
     kept = tuple(ref.step for ref in run.refs)
+    size = size_of(run, study.load)
     measured = []
     for one in measures:
         steps = chosen_steps(
@@ -70,16 +76,26 @@ def _condition(
         )
         for label in _taken_on(study, one, frozen):
             quantity = one.quantity(NextTokens(frozen=frozen[label])) if label else one.quantity_of_weights()
-            encoding = frozen[label].encoding if label else None
+            on = frozen[label].encoding if label else Encoding(hash="none")
+            n_items = len(frozen[label].items or ()) if label else 0
+            rows, row_bytes = rows_of_cell(
+                one.scope, size, one.params, n_sequences=on.n_sequences, n_tokens=on.n_tokens, n_items=n_items
+            )
             measured.append(
                 WantedMeasure(
                     one.name,
                     quantity.hash,
                     steps,
                     eval_set=label,
-                    encoding=encoding.hash if encoding else "",
+                    encoding=on.hash if label else "",
                     scope=one.scope,
-                    n_tokens=encoding.n_tokens if encoding else 0,
+                    n_tokens=on.n_tokens,
+                    n_positions=on.context_length,
+                    rows=rows,
+                    row_bytes=row_bytes,
+                    further_tokens=further_tokens(
+                        one.record.name, one.reads, quantity.params, size, on.n_tokens
+                    ),
                 )
             )
     return WantedCondition(steps=kept[-1] if kept else 0, logs=(), measured=tuple(measured))
@@ -107,8 +123,12 @@ def _taken_on(study: LoadStudy, one: "RegisteredMeasure", frozen: Frozen) -> tup
 
 def _fitting(one: "RegisteredMeasure", choices: Sequence[EvalSetChoice], frozen: Frozen) -> Iterator[str]:
     sequences = [c.label for c in choices if frozen[c.label].items is None and not frozen[c.label].is_ragged]
+    prompts = [c.label for c in choices if frozen[c.label].has_answers]
     if one.taken_on == "prompts":
-        yield from (c.label for c in choices if frozen[c.label].has_answers)
+        yield from prompts
+    elif one.taken_on == "prompts first":
+        repeats = [label for label in sequences if frozen[label].copies is not None]
+        yield from prompts or repeats or sequences
     elif one.taken_on == "repeats":
         yield from (label for label in sequences if frozen[label].copies is not None)
     elif one.taken_on == "text":

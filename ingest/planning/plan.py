@@ -26,9 +26,9 @@ class RunTask(Generic[Run]):
     """What one run still needs.
 
     cells: per checkpoint step, what is wanted there (`WantedMeasure.key`). log_after: the log is stored up to this step and
-    wanted from there on; None when it is complete or given up. log_replace: a complete log is to grow,
-    because the study now trains longer. started: the archive holds something of this run. final_cells,
-    history_cells: as cells, of measures that also need the run's final checkpoint or all of its checkpoints.
+    wanted from there on; None when it is complete or given up. log_replace: what the ledger says of the log is to be
+    replaced, because the study now trains longer or has other settings. started: the archive holds something of this
+    run. final_cells, history_cells: as cells, of measures that also need the run's final checkpoint or all of its checkpoints.
     """
 
     run: Run
@@ -81,12 +81,14 @@ def make_plan(
     *,
     retry_failed: bool = False,
     only: Collection[str] = (),
+    outdated: Collection[str] = (),
 ) -> Plan[Run]:
     """Compare what is wanted of every run with the ledger.
 
-    only: fill these measures and leave everything else, training included, alone.
+    only: fill these measures and leave everything else, training included, alone. outdated: runs whose training
+    failed with settings that it has not any more, so that it is to be tried.
     """
-    planner = _Planner(cells, log_reach, retry_failed, only)
+    planner = _Planner(cells, log_reach, retry_failed, only, outdated)
     tasks = [planner.task(run, wanted[run.label]) for run in runs]
     return Plan(
         tasks=tuple(task for task in tasks if task.n_cells or task.log_after is not None),
@@ -101,8 +103,16 @@ def make_plan(
 class _Planner:
     """Goes over the runs and counts."""
 
-    def __init__(self, cells: Cells, log_reach: LogReach, retry_failed: bool, only: Collection[str]) -> None:
+    def __init__(
+        self,
+        cells: Cells,
+        log_reach: LogReach,
+        retry_failed: bool,
+        only: Collection[str],
+        outdated: Collection[str],
+    ) -> None:
         self.cells = cells
+        self.outdated = outdated
         self.log_reach = log_reach
         self.retry_failed = retry_failed
         self.only = only
@@ -111,7 +121,8 @@ class _Planner:
     def task(self, run: Run, condition: WantedCondition) -> RunTask[Run]:
         """What the run still needs; empty when nothing."""
         owner = Owner("run", (run.name,))
-        logs = [self.cells.get((owner, quantity)) for quantity in condition.logs]
+        outdated = run.name in self.outdated
+        logs = [None if outdated else self.cells.get((owner, quantity)) for quantity in condition.logs]
         # a run that is only loaded has no training log to wait for
         reaches = (self.log_reach.get((run.name, quantity), -1) for quantity in condition.logs)
         reach = min(reaches, default=condition.steps)
@@ -145,7 +156,7 @@ class _Planner:
             final_cells=final_cells,
             history_cells=history_cells,
             log_after=None if done or given_up or self.only else reach,
-            log_replace=any(known is not None and not _failed(known) for known in logs),
+            log_replace=outdated or any(known is not None and not _failed(known) for known in logs),
             started=started,
         )
 

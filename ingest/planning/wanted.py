@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import entry_points
 from typing import Any
 
-from archive.errors import UsageError
 from archive.identity import content_hash
+from ingest.planning.rows import rows_of_cell
 from ingest.provenance import code_hash
+from ingest.studies.conditions import Condition, Impossible
 from ingest.studies.parts import AnyStudy, ScheduleChoice
 from ingest.studies.training import Study
 from ingest.train.schedule import sparse_steps
-from ingest.train.spec import TrainSpec
 
 ENTRY_POINT_GROUPS = ("pathscope.measures", "pathscope.tasks", "pathscope.families", "pathscope.eval_sets")
 
@@ -27,7 +27,9 @@ class WantedMeasure:
     needs: what it takes besides each checkpoint, as in `ingest.measure`: "checkpoint" for nothing, or the run's
     "final" checkpoint or its whole "history", which are there when training is over. eval_set: what the study
     calls it, and `encoding` its hash; empty where a run has only one, its task's, or the measure needs none.
-    scope, n_tokens: what it writes for how much, for an estimate; empty where training decides the cost.
+    scope: what its rows are of; rows, row_bytes: how many it writes for a checkpoint, and how large they are before
+    compression. n_tokens, n_positions: of its eval set, and of the longest sequence in it; 0 where it needs none, and
+    where training decides the cost. further_tokens: those that go through the model for this measure alone.
     """
 
     measure: str
@@ -38,6 +40,10 @@ class WantedMeasure:
     encoding: str = ""
     scope: str = ""
     n_tokens: int = 0
+    n_positions: int = 0
+    rows: int = 0
+    row_bytes: int = 0
+    further_tokens: int = 0
 
     @property
     def key(self) -> str:
@@ -98,7 +104,7 @@ def wanted_of(study: Study, stored: Mapping[str, Any] | None, extra: Sequence[st
 
     extra: measures wanted besides those the study names. Raises UnknownName for a measure nobody registered.
     """
-    current = fingerprint(study, extra)
+    current = fingerprint(study, extra, list(map(_as_plain, study.conditions)))
     if stored is not None and stored.get("fingerprint") == current:
         return Wanted.of_plain(stored)
     from ingest.measure import MEASURES  # imports torch
@@ -108,17 +114,30 @@ def wanted_of(study: Study, stored: Mapping[str, Any] | None, extra: Sequence[st
     names = [*chosen.names, *(n for n in extra if n not in chosen.names)]
     measures = [MEASURES.get(name) for name in names]
     conditions = {}
-    for label, spec in study.file.specs():
-        task = spec.make_task()
-        conditions[label] = WantedCondition(
+    for found in study.conditions:
+        if isinstance(found, Impossible):  # its log is what fails
+            logs = tuple(metric.quantity(found).hash for metric in LOG_METRICS)
+            conditions[found.label] = WantedCondition(steps=1, logs=logs, measured=())
+            continue
+        spec, task = found.spec, found.spec.make_task()
+        layout, written = spec.layout(), {}
+        for one in measures:
+            on = task.evaluated_on(one.taken_on).eval_set.encoding
+            written[one.name] = rows_of_cell(
+                one.scope, layout, one.params, n_sequences=on.n_sequences, n_tokens=on.n_tokens
+            )
+        conditions[found.label] = WantedCondition(
             steps=spec.steps,
             logs=tuple(metric.quantity(spec).hash for metric in LOG_METRICS),
             measured=tuple(
                 WantedMeasure(
                     one.name,
                     one.quantity(task, dtype=spec.dtype, reference_step=spec.steps).hash,
-                    measured_steps(study, spec, one.name, chosen.schedule.get(one.name, one.schedule)),
+                    measured_steps(spec.checkpoint_steps(), chosen.schedule.get(one.name, one.schedule)),
                     one.needs,
+                    scope=one.scope,
+                    rows=written[one.name][0],
+                    row_bytes=written[one.name][1],
                 )
                 for one in measures
             ),
@@ -126,27 +145,22 @@ def wanted_of(study: Study, stored: Mapping[str, Any] | None, extra: Sequence[st
     return Wanted(conditions, current)
 
 
-def measured_steps(study: Study, spec: TrainSpec, measure: str, choice: ScheduleChoice) -> tuple[int, ...]:
-    """Those of the kept checkpoints at which a measure is wanted; raises UsageError for a step not kept."""
-    kept = spec.checkpoint_steps()
+def _as_plain(condition: Condition | Impossible) -> list[object]:
+    """Everything of a condition that what is wanted follows from."""
+    if isinstance(condition, Impossible):
+        return [condition.label, condition.why, condition.dtype, condition.loss_dtype]
+    spec = condition.spec
+    return [condition.label, spec.hash, spec.steps, list(spec.checkpoint_steps())]
+
+
+def measured_steps(kept: Sequence[int], choice: ScheduleChoice) -> tuple[int, ...]:
+    """Those of a run's kept checkpoints, increasing, at which a measure is wanted."""
     if choice == "all":
-        return kept
+        return tuple(kept)
     if choice == "sparse":
         return sparse_steps(kept)
     if choice == "final":
-        return kept[-1:]
+        return tuple(kept[-1:])
     if isinstance(choice, int):
         return sparse_steps(kept, choice)
-    missing = sorted(set(choice) - set(kept))
-    if missing and missing[-1] > spec.steps:
-        raise UsageError(
-            f"{study.path}: measures.schedule.{measure} asks for step {missing[-1]}, but training runs from 0 to "
-            f"{spec.steps}; lower it or raise train.steps"
-        )
-    if missing:
-        near = min(kept, key=lambda step: abs(step - missing[0]))
-        raise UsageError(
-            f"{study.path}: measures.schedule.{measure} asks for step {missing[0]}, which [train.checkpoints] does not "
-            f"keep; the nearest kept step is {near}, or add {missing[0]} to train.checkpoints.at"
-        )
-    return tuple(sorted(set(choice)))
+    return tuple(sorted(set(choice) & set(kept)))

@@ -18,7 +18,8 @@ class CircuitWeights:
 
     Processing is `fold_ln_center`: each LayerNorm's scale and shift are in the matrices that read it, and what is
     written to the residual stream (embeddings, W_O, W_out) has no mean over d_model, which every LayerNorm would
-    subtract. A model without LayerNorm does read that mean: nothing is folded and nothing centred in it.
+    subtract. A model without LayerNorm does read that mean: nothing is folded and nothing centred in it. One whose
+    last norm only divides by the root mean square reads it there: it is folded, and nothing written is centred.
     Row vectors times matrices, as `HookedModel.weight` has them; float32.
     """
 
@@ -34,13 +35,18 @@ class CircuitWeights:
 
     @property
     def has_layer_norm(self) -> bool:
-        """Whether anything is folded and centred."""
+        """Whether anything is folded."""
         return "ln_final.w" in self._names
+
+    @property
+    def centres(self) -> bool:
+        """Whether every norm subtracts the mean, so that what is written is centred."""
+        return "ln_final.b" in self._names
 
     @property
     def n_directions(self) -> int:
         """Dimensions of the residual stream that what is written can have: one less where the mean is out."""
-        return self.shape.d_model - int(self.has_layer_norm)
+        return self.shape.d_model - int(self.centres)
 
     @cached_property
     def attention(self) -> list[Mapping[str, Float[Tensor, "head ..."]]]:
@@ -62,7 +68,7 @@ class CircuitWeights:
         """W_U with the final LayerNorm folded in, without its mean over tokens, which no probability depends on."""
         weights = {"unembed.W_U": self._weight("unembed.W_U")}
         if self.has_layer_norm:
-            weights |= {name: self._weight(name) for name in ("ln_final.w", "ln_final.b")}
+            weights |= {n: self._weight(n) for n in ("ln_final.w", "ln_final.b") if n in self._names}
         folded = fold_ln(weights)["unembed.W_U"]
         return folded - folded.mean(-1, keepdim=True)
 
@@ -90,7 +96,7 @@ class CircuitWeights:
         return {**found, "W_O": self._centred(found["W_O"])}
 
     def _centred(self, written: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
-        return written - written.mean(-1, keepdim=True) if self.has_layer_norm else written
+        return written - written.mean(-1, keepdim=True) if self.centres else written
 
     def _weight(self, name: str) -> Float[Tensor, "..."]:
         if name not in self._names:

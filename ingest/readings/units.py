@@ -9,8 +9,12 @@ from torch import Tensor
 
 from archive.records import Part, Site
 
-# MLP neurons after their nonlinearity
+# MLP neurons after their nonlinearity, as the output matrix reads them: with SoLU after the LayerNorm that follows it
 MLP_NEURONS = Site(name="mlp.hook_post", hook_point="mlp.hook_post", norm_stage="none")
+# and before that LayerNorm; other models have no such place
+SOLU_NEURONS = Site(name="mlp.hook_mid", hook_point="mlp.hook_mid", norm_stage="before")
+# measures of neurons come at both sites: what to call them, and where they look
+NEURON_SITES: dict[str, Site] = {"": MLP_NEURONS, "mid": SOLU_NEURONS}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from ingest.run.stopping import Stopper
 from ingest.run.training_call import TrainingCall
 from ingest.studies.loading import LoadedRun, LoadStudy
 from ingest.studies.parts import AnyStudy
-from ingest.studies.training import PlannedRun, Study
+from ingest.studies.training import ImpossibleRun, PlannedRun, Study
 
 
 def ingest(study: AnyStudy, archive: Path, options: Options, watcher: Watcher) -> IngestReport:
@@ -33,9 +33,10 @@ def ingest(study: AnyStudy, archive: Path, options: Options, watcher: Watcher) -
 
 def _call_of(
     study: AnyStudy, layout: Layout, options: Options, watcher: Watcher
-) -> Call[PlannedRun] | Call[LoadedRun]:
+) -> Call[PlannedRun | ImpossibleRun] | Call[LoadedRun]:
     """The call that carries out a study."""
     if isinstance(study, LoadStudy):
+        study.family.check()  # before there is an archive
         return LoadingCall(study, layout, options, watcher)
     if isinstance(study, Study):
         return TrainingCall(study, layout, options, watcher)

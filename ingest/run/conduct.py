@@ -6,8 +6,8 @@ Whatever is killed whenever, the same call again goes on where the archive and t
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol
 
@@ -18,6 +18,7 @@ from archive.shard import ShardBuilder
 from archive.store import Archive
 from ingest.planning.estimate import Estimate, check_budget
 from ingest.planning.plan import Plan, Run, make_plan
+from ingest.planning.row_budget import rows_of_plan
 from ingest.planning.wanted import Wanted
 from ingest.provenance import provenance
 from ingest.run.dispatch import Dispatch, Tally
@@ -71,7 +72,9 @@ class IngestReport:
 
     @property
     def exit_code(self) -> int:
-        """0 done or nothing to do; 1 some work failed; 75 work left."""
+        """0 done or nothing to do; 1 some work failed, or will; 75 work left."""
+        if self.failures:
+            return 1
         return {"failed": 1, "stopped": 75}.get(self.state, 0)
 
 
@@ -108,9 +111,12 @@ class Call(ABC, Generic[Run]):
         """Say what would be done; touches nothing."""
         present = self._look()
         plan = self._plan(present)
-        estimated = self._estimate(plan, present)
+        estimated = self._cost(plan, present)
         state: State = "planned" if plan.tasks else "nothing to do"
-        return self._report(plan, plan, state, estimated=estimated, tally=Tally(failures=self._refused()))
+        foreseen = self._foreseen(plan)
+        for failure in foreseen:
+            self.watcher.failed(failure)
+        return self._report(plan, plan, state, estimated=estimated, tally=Tally(failures=foreseen))
 
     def run(self, stopper: Stopper) -> IngestReport:
         """Do it, with the study's lock held and the stopper listening."""
@@ -123,9 +129,9 @@ class Call(ABC, Generic[Run]):
         if not plan.tasks:
             self._declare(record, wanted, present)
             return self._report(plan, plan, "nothing to do")
-        estimated = self._estimate(plan, present)
+        estimated = self._cost(plan, present)
         check_budget(estimated, self.study.settings.budget, self.study.path, self.layout.database)
-        executor, n_workers = make_executor(self.executor)
+        executor, n_workers = make_executor(self._executor(plan, present)[0])
         self._declare(record, wanted, present)
         self.watcher.planned(self.study, plan, estimated)
         dispatch = Dispatch(
@@ -136,9 +142,6 @@ class Call(ABC, Generic[Run]):
             on_progress=self.watcher.progressed,
             on_failure=self.watcher.failed,
         )
-        for failure in self._refused():
-            dispatch.tally.failures.append(failure)
-            self.watcher.failed(failure)
         self._share_out(plan, present, dispatch, n_workers)
         dispatch.run(executor, n_workers)
         after = self._plan(self._look(), retry_failed=False)
@@ -171,6 +174,7 @@ class Call(ABC, Generic[Run]):
             present.log_reach,
             retry_failed=self.options.retry_failed if retry_failed is None else retry_failed,
             only=self.options.fill,
+            outdated=self._outdated(present),
         )
 
     def _wanted(self, present: Present, *extra: str) -> Wanted:
@@ -203,6 +207,14 @@ class Call(ABC, Generic[Run]):
     def _share_out(self, plan: Plan[Run], present: Present, dispatch: Dispatch, n_workers: int) -> None:
         """Cut the plan's work into units and hand them to the dispatch."""
 
+    def _executor(self, plan: Plan[Run], present: Present) -> tuple[ExecutorChoice, tuple[str, ...]]:
+        """Where this plan's units run, and what people should know of it."""
+        return self.executor, ()
+
+    def _cost(self, plan: Plan[Run], present: Present) -> Estimate:
+        rows = rows_of_plan(plan, self._wanted(present, *self._extra), self.study.settings.measures.max_rows)
+        return replace(self._estimate(plan, present), rows=rows, notes=self._executor(plan, present)[1])
+
     @abstractmethod
     def _estimate(self, plan: Plan[Run], present: Present) -> Estimate:
         """What is left costs."""
@@ -211,9 +223,13 @@ class Call(ABC, Generic[Run]):
     def _work_out(self, present: Present, extra: tuple[str, ...]) -> Wanted:
         """What the study asks for, with these measures besides those it names."""
 
-    def _refused(self) -> list[CellFailure]:
-        """What of the study can never be done; none by default."""
+    def _foreseen(self, plan: Plan[Run]) -> list[CellFailure]:
+        """What of the plan is known to fail before it is tried; nothing by default."""
         return []
+
+    def _outdated(self, present: Present) -> Collection[str]:
+        """Runs whose stored failure is about settings that the study does not have any more; none by default."""
+        return ()
 
     @abstractmethod
     def _check(self, present: Present) -> None:

@@ -90,7 +90,7 @@ class Dispatch:
     def fail(self, work: Work, error: BaseException) -> UnitReport:
         """Enter a unit's failure into the ledger and tell of it."""
         report = fail_unit(self.make_unit(work), error)
-        self._tell(report)
+        self.tell(report)
         return report
 
     def _submit(self, executor: Executor, n_workers: int) -> None:
@@ -136,7 +136,7 @@ class Dispatch:
         self._forget(queue, self.fail(work, error).dead)
 
     def _done(self, queue: _Queue, work: Work, report: UnitReport) -> None:
-        self._tell(report)
+        self.tell(report)
         self.journal.line(
             f"{work.title}: at step {min(report.reached, work.until)}, {report.n_cells} cells, "
             f"{report.seconds:.1f} s, {report.shard}"
@@ -156,7 +156,8 @@ class Dispatch:
             lighter = (work.without(dead) for work in queue.works)
             queue.works = deque(work for work in lighter if not work.is_empty)
 
-    def _tell(self, report: UnitReport) -> None:
+    def tell(self, report: UnitReport) -> None:
+        """Count what was done and name what failed."""
         self.tally.n_units += 1
         self.tally.n_filled += report.n_cells
         for failure in report.failures:

@@ -54,7 +54,8 @@ class Entry:
         group = self.work.group
         if run not in self._init_hashes:
             self._init_hashes[run] = _init_hash(group.folder, run)
-        return self.builder.run(run_record(run, dict(group.runs)[run], self.spec, self._init_hashes[run]))
+        seeds = dict(group.runs)[run]
+        return self.builder.run(run_record(run, seeds, self.spec, self._init_hashes[run], group.apart))
 
     def fail_log(self, run: str, error: BaseException) -> None:
         """Enter that a run's training log, and so its training, failed."""

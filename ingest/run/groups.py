@@ -37,12 +37,16 @@ class StoredGroup:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of one condition that train side by side in one folder. reached: updates done; None: not begun."""
+    """Runs of one condition that train side by side in one folder.
+
+    reached: updates done; None: not begun. apart: as `ingest.studies.conditions.Condition` has it.
+    """
 
     folder: Path
     spec: TrainSpec
     runs: tuple[NamedSeeds, ...]
     reached: int | None
+    apart: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -166,17 +170,18 @@ def assign(
             fresh.setdefault(task.run.label, []).append(task)
     for stored in on_disk:
         if mine := by_folder.get(stored.folder):
-            spec = next(iter(mine.values())).run.spec
-            groups.with_tasks.append((Group(stored.folder, spec, stored.runs, stored.reached), mine))
+            run = next(iter(mine.values())).run
+            group = Group(stored.folder, run.spec, stored.runs, stored.reached, run.apart)
+            groups.with_tasks.append((group, mine))
     for alike in fresh.values():
         size = seeds_per_group or batch_size(alike[0].run.spec, len(tasks), n_workers, device)
         for start in range(0, len(alike), size):
             members = alike[start : start + size]
-            spec = members[0].run.spec
+            first = members[0].run
             runs = tuple((t.run.name, t.run.seeds) for t in members)
             folder = checkpoints / study / folder_name(study, [name for name, _ in runs])
             mine = {task.run.name: task for task in members}
-            groups.with_tasks.append((Group(folder, spec, runs, None), mine))
+            groups.with_tasks.append((Group(folder, first.spec, runs, None, first.apart), mine))
     return groups
 
 

@@ -15,12 +15,15 @@ from ingest.planning.load_cost import estimate_loading
 from ingest.planning.load_wanted import wanted_of_loaded
 from ingest.planning.plan import Plan, RunTask
 from ingest.planning.wanted import Wanted
+from ingest.planning.worker_memory import fitting, worker_bytes
 from ingest.run.conduct import Call, stored_wanted
 from ingest.run.dispatch import Dispatch
+from ingest.run.free_memory import free_memory
 from ingest.run.present import Present
 from ingest.run.scans import ScanWork
 from ingest.run.workers import n_cores, n_processes
 from ingest.studies.loading import LoadedRun, LoadStudy
+from ingest.studies.parts import ExecutorChoice
 
 
 @dataclass
@@ -40,13 +43,22 @@ class LoadingCall(Call[LoadedRun]):
         return Freezer(self.study, Archive(self.layout.database) if there else None)
 
     def _work_out(self, present: Present, extra: tuple[str, ...]) -> Wanted:
-        self.study.family.check()
         return wanted_of_loaded(self.study, stored_wanted(present), extra, self._freezer)
 
+    def _executor(self, plan: Plan[LoadedRun], present: Present) -> tuple[ExecutorChoice, tuple[str, ...]]:
+        """With no more processes than memory holds, unless the study insists."""
+        wanted = self._wanted(present, *self._extra)
+        per_worker = worker_bytes(plan, wanted, self.study.load, self.executor.checkpoints_per_unit)
+        return fitting(self.executor, per_worker, self._free_memory, n_cores())
+
+    @cached_property
+    def _free_memory(self) -> int | None:
+        return free_memory()
+
     def _estimate(self, plan: Plan[LoadedRun], present: Present) -> Estimate:
-        return estimate_loading(
-            plan, self._wanted(present, *self._extra), present.pace, n_processes(self.executor)
-        )
+        n_workers = n_processes(self._executor(plan, present)[0])
+        wanted = self._wanted(present, *self._extra)
+        return estimate_loading(plan, wanted, self.study.load, present.pace, n_workers)
 
     def _check(self, present: Present) -> None:
         """A run is where it was loaded from: other weights under the same name would count as measured."""
@@ -73,7 +85,7 @@ class LoadingCall(Call[LoadedRun]):
         wanted = self._wanted(present, *self._extra)
         archive = Archive(self.layout.database)
         frozen: dict[str, FrozenEvalSet] = {}
-        for note in self._notes:
+        for note in (*self._executor(plan, present)[1], *self._notes):
             dispatch.journal.line(note)
         threads = None if self.executor.kind == "inline" else max(1, n_cores() // n_workers)
         for task in plan.tasks:

@@ -1,5 +1,7 @@
 """Runs and families trained here, as the archive knows them. Imports no torch."""
 
+from collections.abc import Sequence
+
 from archive.records import Family, Run
 from ingest.registry import first_sentence
 from ingest.studies.naming import condition_of
@@ -13,8 +15,13 @@ def family_record(spec: TrainSpec) -> Family:
     return Family(name=spec.task, summary=first_sentence(task), facts={"citation": task.citation})
 
 
-def run_record(name: str, seeds: Seeds, spec: TrainSpec, init_hash: str = "") -> Run:
-    """A run of a study. init_hash: hash of its weights at step 0, so runs that share an init are known to."""
+def run_record(
+    name: str, seeds: Seeds, spec: TrainSpec, init_hash: str = "", apart: Sequence[str] = ()
+) -> Run:
+    """A run of a study.
+
+    init_hash: hash of its weights at step 0, so runs that share an init are known to. apart: as `condition_of` has it.
+    """
     layout = spec.layout()
     return Run(
         name=name,
@@ -30,7 +37,7 @@ def run_record(name: str, seeds: Seeds, spec: TrainSpec, init_hash: str = "") ->
         split_seed=seeds.split,
         init_hash=init_hash,
         data_order_hash=spec.data_order_hash(seeds),
-        condition=condition_of(spec),
+        condition=condition_of(spec, apart),
         config={"train": spec.model_dump(mode="json"), "seeds": seeds.model_dump(), "spec_hash": spec.hash},
         tokens_per_step=float(spec.tokens_per_step),
         final_step=spec.steps,

@@ -112,6 +112,9 @@ class _Entry:
                 )
             else:
                 self.n_cells += 1
+            if value.state is CellState.DONE and value.message:
+                name = value.quantity.measure.name
+                self.notes.append(f"{checkpoint.run} step {checkpoint.step}: {name} is {value.message}")
 
     def wish(self, key: str) -> tuple[RegisteredMeasure, str]:
         """The measure and the eval set's label of a cell's key."""
@@ -149,7 +152,7 @@ class _Scanner(_Entry):
         """Every checkpoint in turn: the next one is fetched while this one is measured."""
         left: list[tuple[str, int]] = []
         n = 0
-        with Fetcher(self.family.source(self.work.load.source), self.work.refs) as fetcher:
+        with Fetcher(self.work.load.make_source(), self.work.refs) as fetcher:
             for fetched in fetcher:
                 ref = fetched.ref
                 if n and (self.stop() or time.monotonic() - self.started > UNIT_SECONDS):

@@ -1,13 +1,12 @@
 """What is particular to a study that trains: groups of runs that share a batch, and their folders. Imports no torch."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias, TypeGuard
 
 from archive.errors import UsageError
 from archive.identity import canonical_json
-from archive.records import Run
-from archive.schema.base import CellState
 from archive.shard import ShardBuilder
 from ingest.planning.estimate import Estimate, estimate
 from ingest.planning.plan import Plan, RunTask
@@ -15,32 +14,42 @@ from ingest.planning.wanted import Wanted, wanted_of
 from ingest.run.conduct import Call, stored_wanted
 from ingest.run.dispatch import Dispatch
 from ingest.run.groups import Group, UnitWork, assign, cut, folder_name, stored_groups
+from ingest.run.impossible import enter_impossible, failure_of
 from ingest.run.present import Present
 from ingest.run.unit import CellFailure, WeightsLost
 from ingest.run.workers import n_processes
-from ingest.studies.naming import run_name
-from ingest.studies.training import PlannedRun, Study
-from ingest.train.spec import Seeds
+from ingest.studies.training import ImpossibleRun, PlannedRun, Study
+
+AnyTrained: TypeAlias = PlannedRun | ImpossibleRun
 
 
 @dataclass
-class TrainingCall(Call[PlannedRun]):
+class TrainingCall(Call[AnyTrained]):
     """Carries out a study that trains."""
 
     study: Study
 
     @property
-    def _runs(self) -> Sequence[PlannedRun]:
-        return self.study.runs
+    def _runs(self) -> Sequence[AnyTrained]:
+        return (*self.study.runs, *self.study.impossible)
 
     def _work_out(self, present: Present, extra: tuple[str, ...]) -> Wanted:
         return wanted_of(self.study, stored_wanted(present), extra)
 
-    def _estimate(self, plan: Plan[PlannedRun], present: Present) -> Estimate:
-        return estimate(plan, present.pace, n_processes(self.executor), self.executor.device)
+    def _estimate(self, plan: Plan[AnyTrained], present: Present) -> Estimate:
+        possible = Plan[PlannedRun](
+            tuple(filter(_is_possible, plan.tasks)),
+            n_runs=plan.n_runs,
+            n_wanted=plan.n_wanted,
+            n_present=plan.n_present,
+            n_given_up=plan.n_given_up,
+            n_retry=plan.n_retry,
+        )
+        specs = {run.label: run.spec for run in self.study.runs}
+        return estimate(possible, present.pace, n_processes(self.executor), self.executor.device, specs)
 
     def _check(self, present: Present) -> None:
-        for run in self._runs:  # a run is what it was trained with: changed settings need another name
+        for run in self.study.runs:  # a run is what it was trained with: changed settings need another name
             stored = present.spec_hashes.get(run.name)
             if stored and stored != run.spec.hash:
                 raise UsageError(
@@ -48,48 +57,39 @@ class TrainingCall(Call[PlannedRun]):
                     f"(stored {stored[:12]}…, the file gives {run.spec.hash[:12]}…). Give the study another name, or "
                     f"`pathscope drop --study {self.study.name}` to train it again."
                 )
+        for impossible in self.study.impossible:
+            if present.spec_hashes.get(impossible.name):
+                raise UsageError(
+                    f"{self.study.path}: run {impossible.name!r} is trained in {self.layout.database}, and with the "
+                    f"file's settings it could not be: {impossible.settings.why}. Repair that, or give the study another "
+                    "name."
+                )
+
+    def _foreseen(self, plan: Plan[AnyTrained]) -> list[CellFailure]:
+        return [failure_of(run) for run in _impossible(plan)]
+
+    def _outdated(self, present: Present) -> Collection[str]:
+        now = {run.name: run.settings.why for run in self.study.impossible}
+        return {name for name, why in present.impossible.items() if now.get(name) != why}
 
     def _missing_eval_sets(self, present: Present) -> Iterator[Callable[[ShardBuilder], None]]:
         entered = set(present.eval_sets)
-        distinct = {canonical_json([s.task, s.task_params]): s for _, s in self.study.file.specs()}
-        for task in (spec.make_task() for spec in distinct.values()):
+        specs = {run.label: run.spec for run in self.study.runs}
+        distinct = {canonical_json([s.task, s.task_params]): s for s in specs.values()}
+        for task in (one for spec in distinct.values() for one in spec.make_task().evaluations):
             if task.eval_set.encoding.hash not in entered:
                 from ingest.measuring.measured import add_eval_set  # imports torch
 
                 entered.add(task.eval_set.encoding.hash)
                 yield partial(add_eval_set, task=task)
-        if self.study.file.refused():
-            yield self._enter_refused
-
-    def _refused(self) -> list[CellFailure]:
-        return [
-            CellFailure(f"{self.study.name}/{label}", None, None, UsageError.__name__, why, permanent=True)
-            for label, why in self.study.file.refused()
-        ]
-
-    def _enter_refused(self, builder: ShardBuilder) -> None:
-        """Enter the training of runs whose settings are impossible as failed for good."""
-        from ingest.train.log import LOG_METRICS  # imports torch
-
-        file = self.study.file
-        for label, why in file.refused():
-            for init, data_order, split in file.seeds.combinations():
-                seeds = Seeds(init=init, data_order=data_order, split=split)
-                run = Run(name=run_name(self.study.name, label, seeds), condition=label, notes=(why,))
-                owner = builder.run(run)
-                for metric in LOG_METRICS:
-                    builder.failed_cell(
-                        owner,
-                        builder.quantity(metric.quantity(file.train)),
-                        CellState.FAILED_PERMANENT,
-                        error_class=UsageError.__name__,
-                        message=why,
-                    )
 
     def _share_out(
-        self, plan: Plan[PlannedRun], present: Present, dispatch: Dispatch, n_workers: int
+        self, plan: Plan[AnyTrained], present: Present, dispatch: Dispatch, n_workers: int
     ) -> None:
-        """Give every run a group and cut the groups' work into units; runs without weights fail here."""
+        """Give every run a group and cut the groups' work into units; impossible runs and those without weights fail here."""
+        if impossible := _impossible(plan):
+            record = self._record(self._wanted(present))
+            dispatch.tell(enter_impossible(impossible, record, self.layout.inbox))
         checkpoints = self.layout.checkpoints
         stored = stored_groups(checkpoints, self.study.name)
         specs = {run.name: run.spec for run in self.study.runs}
@@ -101,7 +101,7 @@ class TrainingCall(Call[PlannedRun]):
                         "nothing. Delete that folder, or give the study another name."
                     )
         groups = assign(
-            plan.tasks,
+            tuple(filter(_is_possible, plan.tasks)),
             stored,
             checkpoints,
             self.study.name,
@@ -123,7 +123,11 @@ class TrainingCall(Call[PlannedRun]):
             f"back and give --retry-failed, or `pathscope drop --run {run.name}` and let the study train it again."
         )
         group = Group(
-            folder / folder_name(self.study.name, [run.name]), run.spec, ((run.name, run.seeds),), 0
+            folder / folder_name(self.study.name, [run.name]),
+            run.spec,
+            ((run.name, run.seeds),),
+            0,
+            run.apart,
         )
         if task.log_after is not None:
             dispatch.fail(UnitWork(group, run.spec.steps, {}, {run.name: task.log_after}), error)
@@ -135,3 +139,12 @@ class TrainingCall(Call[PlannedRun]):
         cells = {(run.name, step): measures for step, measures in task.all_cells.items() if step in known}
         if cells:
             dispatch.fail(UnitWork(group, max(s for _, s in cells), cells, {}), error)
+
+
+def _is_possible(task: RunTask[AnyTrained]) -> TypeGuard[RunTask[PlannedRun]]:
+    return isinstance(task.run, PlannedRun)
+
+
+def _impossible(plan: Plan[AnyTrained]) -> list[ImpossibleRun]:
+    """The runs of a plan that nobody can train."""
+    return [task.run for task in plan.tasks if isinstance(task.run, ImpossibleRun)]

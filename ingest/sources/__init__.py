@@ -18,9 +18,13 @@ def make_source(place: str, files: FileSet = WEIGHTS) -> Source:
     `path:FOLDER`: what lies there already (`ingest.sources.folder` says in which layouts). files: TOKENIZER for
     the files of a tokenizer in place of weights.
     """
+    kind, where = place_of(place)
+    return FolderSource(where, files) if kind == "path" and where is not None else HubSource(where, files)
+
+
+def place_of(place: str) -> tuple[str, Path | None]:
+    """Kind and folder of a place: ("hub", None), ("hub", FOLDER) or ("path", FOLDER); raises UsageError."""
     kind, _, where = place.partition(":")
-    if kind == "hub":
-        return HubSource(Path(where).expanduser() if where else None, files)
-    if kind == "path" and where:
-        return FolderSource(Path(where).expanduser(), files)
+    if kind == "hub" or (kind == "path" and where):
+        return kind, Path(where).expanduser() if where else None
     raise UsageError(f"no source {place!r}: write `hub`, `hub:CACHE_FOLDER` or `path:FOLDER`.")

@@ -18,7 +18,20 @@ class CheckpointNotAvailable(PathscopeError):
         super().__init__(f"checkpoint {revision!r} of {repository} is not available: {reason}")
         self.repository = repository
         self.revision = revision
+        self.reason = reason
         self.permanent = permanent
+
+
+class TokenizerNotAvailable(PathscopeError):
+    """The files of a tokenizer cannot be had: they do not exist, are not here, or cannot be reached now."""
+
+    def __init__(self, run: str, repository: str, reason: str) -> None:
+        """`reason` ends in what to do."""
+        super().__init__(
+            f"the tokenizer of {run} (repository {repository}) is not available: {reason} Or name another one: "
+            'load.tokenizer = "ORG/NAME", or "path:FOLDER" for one that lies on this disk.'
+        )
+        self.repository = repository
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,9 @@ class Source(ABC):
 
     def release(self, snapshot: Snapshot) -> None:  # noqa: B027 # most sources take nothing away
         """End one use of the snapshot; a source that fetched it may now take it away."""
+
+    def keep_within(self, budget_bytes: int) -> None:  # noqa: B027 # most sources keep nothing
+        """Hold at most so many bytes of what was fetched."""
 
     def abandon(self) -> None:  # noqa: B027 # most sources have nothing under way
         """Stop what another thread is fetching: its `get` raises CheckpointNotAvailable, not permanent."""

@@ -58,10 +58,15 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     for path in parts:
         if not path.is_file():
             raise Incomplete(f"{path.name} is missing")
-        with path.open("rb") as handle:
-            if handle.read(len(_POINTER)) == _POINTER:
-                raise Incomplete(f"{path.name} is a Git LFS pointer, not the file; `git lfs pull` fetches it")
+        refuse_pointer(path)
     return tuple(parts)
+
+
+def refuse_pointer(path: Path) -> None:
+    """Raise Incomplete for a file that only stands in for one kept elsewhere."""
+    with path.open("rb") as handle:
+        if handle.read(len(_POINTER)) == _POINTER:
+            raise Incomplete(f"{path.name} is a Git LFS pointer, not the file; `git lfs pull` fetches it")
 
 
 def tokenizer_files(names: Collection[str]) -> tuple[str, ...]:

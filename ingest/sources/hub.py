@@ -67,7 +67,7 @@ class HubSource(Source):
         commit = resolved(self.cache, repository, revision)
         if commit and (snapshot := self._used(repository, commit)):
             return snapshot
-        theirs = FolderSource(_users_cache(), self.files)
+        theirs = FolderSource(users_cache(), self.files)
         if theirs.has(repository, revision):
             return theirs.get(repository, revision)
         return self._fetch(repository, revision)
@@ -77,13 +77,17 @@ class HubSource(Source):
         if handles := self._uses.get(snapshot.folder):
             handles.pop().close()
 
+    def keep_within(self, budget_bytes: int) -> None:
+        """From the next fetch on, the own cache may hold so many bytes."""
+        self.budget_bytes = budget_bytes
+
     def abandon(self) -> None:
         """Stop a fetch that is under way; its files that have come whole stay for the next try."""
         self._abandoned.set()
 
-    def _used(self, repository: str, commit: str) -> Snapshot | None:
+    def _used(self, repository: str, key: str) -> Snapshot | None:
         """The fetched snapshot, in use from now on; None when it is not there (any more)."""
-        folder = cache_folder(self.cache, repository) / "snapshots" / commit
+        folder = cache_folder(self.cache, repository) / "snapshots" / key
         handle = _use_file(folder)
         fcntl.flock(handle, fcntl.LOCK_SH)
         if not folder.is_dir():
@@ -91,7 +95,7 @@ class HubSource(Source):
             return None
         os.utime(folder)  # least recently used goes first
         self._uses.setdefault(folder, []).append(handle)
-        return Snapshot(folder, commit, fetched=True)
+        return Snapshot(folder, key.partition(".")[0], fetched=True)
 
     def revisions(self, repository: str) -> tuple[str, ...]:
         """Branches and tags of the repository on the hub."""
@@ -102,7 +106,8 @@ class HubSource(Source):
         )
         return tuple(sorted({ref.name for ref in (*refs.branches, *refs.tags)}))
 
-    def _fetch(self, repository: str, revision: str) -> Snapshot:
+    def _listing(self, repository: str, revision: str) -> tuple[str, dict[str, int]]:
+        """The commit a revision is now, and its files with their sizes."""
         from huggingface_hub import HfApi
 
         info = _translated(
@@ -112,16 +117,27 @@ class HubSource(Source):
                 repository, revision=revision, files_metadata=True
             ),
         )
-        commit = str(info.sha)
-        sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
+        return str(info.sha), {file.rfilename: file.size or 0 for file in info.siblings or ()}
+
+    def _wanted(self, sizes: dict[str, int], revision: str) -> tuple[str, ...]:
+        """Which of them to fetch; raises Incomplete."""
+        return self.files.wanted(sizes)
+
+    def _key(self, commit: str, revision: str) -> str:
+        """What the snapshot's folder is called: the commit, and after a dot what tells it from others of it."""
+        return commit
+
+    def _fetch(self, repository: str, revision: str) -> Snapshot:
+        commit, sizes = self._listing(repository, revision)
         try:
-            wanted = self.files.wanted(sizes)
+            wanted = self._wanted(sizes, revision)
         except Incomplete as error:
             raise CheckpointNotAvailable(
                 repository, revision, f"{error}; the repository has to be repaired upstream.", permanent=True
             ) from None
-        target = cache_folder(self.cache, repository) / "snapshots" / commit
-        snapshot = self._used(repository, commit)  # another revision may have brought the same commit
+        key = self._key(commit, revision)
+        target = cache_folder(self.cache, repository) / "snapshots" / key
+        snapshot = self._used(repository, key)  # another revision may have brought the same commit
         while snapshot is None:
             with _use_file(target) as handle:
                 try:
@@ -131,11 +147,11 @@ class HubSource(Source):
                     pass
                 else:
                     self._bring(repository, revision, target, {name: sizes[name] for name in wanted})
-            snapshot = self._used(repository, commit)
+            snapshot = self._used(repository, key)
         ref = target.parent.parent / "refs" / revision
         ref.parent.mkdir(parents=True, exist_ok=True)
         temporary = ref.with_name(f".{uuid4().hex}")
-        temporary.write_text(commit, encoding="ascii")
+        temporary.write_text(key, encoding="ascii")
         temporary.replace(ref)
         return snapshot
 
@@ -146,7 +162,8 @@ class HubSource(Source):
         part = target.parent.parent / "fetching" / target.name
         self._make_room(repository, revision, sum(sizes.values()) - _bytes_of(part))
         for name in sizes:
-            download = partial(self._download, repository, target.name, name, part)
+            commit = target.name.partition(".")[0]
+            download = partial(self._download, repository, commit, name, part)
             _translated(repository, revision, download)
         self._accept(part, target, sizes, repository, revision)
 
@@ -204,7 +221,7 @@ class HubSource(Source):
             raise NoSpace(
                 f"{repository} at {revision} takes {_gb(needed)} more; {self.cache} holds {_gb(sum(held.values()))}, "
                 f"may hold {_gb(self.budget_bytes)}, and its disk has {_gb(free)} free, of which "
-                f"{_gb(self.reserve_bytes)} stay so. Free space, or name a larger disk with `hub:FOLDER`."
+                f"{_gb(self.reserve_bytes)} stay so. Free space, raise load.cache_gb, or name a larger disk with `hub:FOLDER`."
             )
 
     def _folders(self) -> Iterator[Path]:
@@ -245,7 +262,8 @@ def _silent_progress(abandoned: Event) -> type[Any]:
     return Silent
 
 
-def _users_cache() -> Path:
+def users_cache() -> Path:
+    """The Hugging Face cache of whoever runs this."""
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE)

@@ -11,49 +11,69 @@ from pydantic import BaseModel, ValidationError
 
 from ingest.evalset import EVAL_SETS
 from ingest.task import TASKS
+from ingest.train.spec import TrainSpec
 
 Loc = tuple[int | str, ...]
 
 
-def worded(error: ValidationError, model: type[BaseModel], path: Path, settings: Mapping[str, Any]) -> str:
-    """One line for every mistake; `settings` is the file as read, `model` what it should have been."""
-    places: dict[str, list[str]] = {}
-    for loc, found in _mistakes(error):
-        key, text = _worded(loc, found, model, settings)
-        places.setdefault(key, []).append(text)
-    # a value that fits none of several alternatives gives one mistake for each of them
-    lines = [key + "; or ".join(texts) for key, texts in places.items()]
+def worded(
+    error: ValidationError,
+    model: type[BaseModel],
+    path: Path,
+    settings: Mapping[str, Any],
+    place: Loc = (),
+) -> str:
+    """One line for every mistake; the other parameters as in `worded_each`."""
+    lines = worded_each(error, model, settings, place)
     if len(lines) == 1:
         return f"{path}: {lines[0]}"
     return f"{path} has {len(lines)} mistakes:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def _mistakes(error: ValidationError, prefix: Loc = ()) -> Iterator[tuple[Loc, Mapping[str, Any]]]:
+def worded_each(
+    error: ValidationError, model: type[BaseModel], settings: Mapping[str, Any], place: Loc = ()
+) -> list[str]:
+    """Every mistake in words.
+
+    settings: the file as read. place: the table of it that `model` was made of; empty for the whole file.
+    """
+    places: dict[str, list[str]] = {}
+    for loc, found in mistakes(error):
+        key, text = _worded(loc, found, model, settings, place)
+        places.setdefault(key, []).append(text)
+    # a value that fits none of several alternatives gives one mistake for each of them
+    return [key + "; or ".join(texts) for key, texts in places.items()]
+
+
+def mistakes(error: ValidationError, prefix: Loc = ()) -> Iterator[tuple[Loc, Mapping[str, Any]]]:
     """Every mistake with its place; one inside a value that is itself a model is unfolded."""
     for found in error.errors():
         loc = (*prefix, *found["loc"])
         inner = found.get("ctx", {}).get("error")
         if isinstance(inner, ValidationError):
-            yield from _mistakes(inner, loc)
+            yield from mistakes(inner, loc)
         else:
             yield loc, cast(Mapping[str, Any], found)
 
 
 def _worded(
-    loc: Loc, found: Mapping[str, Any], model: type[BaseModel], settings: Mapping[str, Any]
+    loc: Loc, found: Mapping[str, Any], model: type[BaseModel], settings: Mapping[str, Any], place: Loc
 ) -> tuple[str, str]:
     """The place with the value found, and what is wrong with it."""
-    key = dotted(loc)
+    key = dotted((*place, *loc))
+    if dotted(loc) in settings.get("sweep", {}):
+        key = f'sweep."{dotted(loc)}"'
     if found["type"] == "extra_forbidden":
-        place = f"[{dotted(loc[:-1])}]" if loc[:-1] else "a study"
-        if loc[:-1] == ("eval_sets",):
+        table = (*place, *loc[:-1])
+        where = f"[{dotted(table)}]" if table else "a study"
+        if table == ("eval_sets",):
             kind, allowed = _of_eval_set(str(loc[-1]), settings)
-            place = f"[[eval_sets]] of kind {kind!r}"
+            where = f"[[eval_sets]] of kind {kind!r}"
         else:
             allowed = _allowed(loc[:-1], model, settings)
         near = difflib.get_close_matches(str(loc[-1]), allowed, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        return f"unknown key {key} = {found['input']!r}; ", f"{hint}{place} knows {', '.join(allowed)}"
+        return f"unknown key {key} = {found['input']!r}; ", f"{hint}{where} knows {', '.join(allowed)}"
     if found["type"] == "missing":
         return f"{key} ", "is missing"
     message = str(found["msg"]).removeprefix("Value error, ")
@@ -81,10 +101,10 @@ def _is_branch(part: str) -> bool:
 
 def _allowed(loc: Loc, model: type[BaseModel], settings: Mapping[str, Any]) -> list[str]:
     """Keys of the table at `loc`."""
-    if loc == ("train", "task_params"):
-        train = settings.get("train", {})
-        task = TASKS.get(train.get("task", "modular_arithmetic"))
-        return sorted(task.model_fields)
+    if loc == ("task_params",):
+        one = settings["train"].get("task", TrainSpec.model_fields["task"].default)
+        tasks = settings.get("sweep", {}).get("task", (one,))
+        return sorted({key for task in tasks for key in TASKS.get(task).model_fields})
     for part in loc:
         inner = _model_in(model.model_fields[str(part)].annotation) if part in model.model_fields else None
         if inner is None:

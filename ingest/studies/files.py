@@ -6,12 +6,13 @@ Every mistake names the file, the key, the value and what is allowed; `docs/stud
 import tomllib
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from archive.errors import PathscopeError, UsageError
-from ingest.studies.errors import worded
+from ingest.studies.errors import Loc, worded
 from ingest.studies.loading import LoadStudy, LoadStudyFile
-from ingest.studies.training import Study, StudyFile
+from ingest.studies.training import Study, StudyFile, conditions_of
+from ingest.train.spec import TrainSpec
 
 
 def load_study(path: str | Path) -> Study | LoadStudy:
@@ -36,12 +37,15 @@ def parse_study(toml: str, path: Path) -> Study | LoadStudy:
         raise UsageError(f"{path} is not TOML: {error}") from None
     if "load" in settings and "train" in settings:
         raise UsageError(f"{path} has [train] and [load]; a study does one of them. Write two files.")
-    kind = LoadStudyFile if "load" in settings else StudyFile
+    model: type[BaseModel] = LoadStudyFile if "load" in settings else StudyFile
+    place: Loc = ()
     try:
         if "load" in settings:
             return LoadStudy(path, toml, LoadStudyFile.model_validate(settings))
-        return Study(path, toml, StudyFile.model_validate(settings))
+        file = StudyFile.model_validate(settings)
+        model, place = TrainSpec, ("train",)
+        return Study(path, toml, file, conditions_of(file, path.parent))
     except ValidationError as error:
-        raise UsageError(worded(error, kind, path, settings)) from None
-    except PathscopeError as error:  # an unknown task, an impossible schedule: worded already
+        raise UsageError(worded(error, model, path, settings, place)) from None
+    except PathscopeError as error:  # an unknown task or family: worded already
         raise UsageError(f"{path}: {error}") from None

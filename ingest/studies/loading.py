@@ -12,6 +12,7 @@ from pydantic import Field, field_serializer, field_validator, model_validator
 from archive.errors import UnknownName, UsageError
 from ingest.evalset import EvalSetSettings, make_eval_set
 from ingest.family import CheckpointRef, Family, ModelSpec, make_family
+from ingest.sources.base import Source
 from ingest.studies.parts import AnyRun, AnyStudy, AnyStudyFile, MeasureChoice, ScheduleChoice
 from ingest.train.schedule import sparse_steps
 from ingest.train.spec import Settings
@@ -32,6 +33,8 @@ class LoadSpec(Settings):
     """`hub`, `hub:CACHE_FOLDER` or `path:FOLDER`, relative to this file."""
     checkpoints: ScheduleChoice = "all"
     """Which checkpoints of each run: "all", "sparse", "final", a number of log-spaced ones, or a list of steps."""
+    cache_gb: float | None = Field(None, gt=0)
+    """Gigabytes (10^9 bytes) of fetched weights that may lie in the cache of source `hub`; default: 50."""
     tokenizer: str = ""
     """`bytes`, a repository of the source, or `path:FOLDER`; default: the run's own."""
     batch: int = Field(4, ge=1)
@@ -53,6 +56,15 @@ class LoadSpec(Settings):
         self.make_family()
         return self
 
+    @model_validator(mode="after")
+    def _cache_is_one(self) -> "LoadSpec":
+        if self.cache_gb is not None and not self.source.startswith("hub"):
+            raise ValueError(
+                f"cache_gb = {self.cache_gb:g} is room for what is fetched from the hub, and nothing is fetched from "
+                f"{self.source}; leave it out"
+            )
+        return self
+
     def origin(self, spec: ModelSpec) -> str:
         """Where a run is from, as written: a project that is moved as a whole keeps it."""
         where = self.family_params.get("folder") or spec.repository
@@ -68,6 +80,13 @@ class LoadSpec(Settings):
     def make_family(self) -> Family:
         """The family; raises UnknownName or pydantic's ValidationError."""
         return make_family(self.family, self.family_params)
+
+    def make_source(self) -> Source:
+        """Where the weights come from, with as much room for them as the study gives."""
+        source = self.make_family().source(self.source)
+        if self.cache_gb is not None:
+            source.keep_within(round(self.cache_gb * 1e9))
+        return source
 
 
 class EvalSetChoice(Settings):
@@ -182,7 +201,7 @@ class LoadStudy(AnyStudy):
         return found
 
     def _run(self, spec: ModelSpec) -> LoadedRun:
-        refs = self.family.checkpoints(spec)
+        refs = self.family.checkpoints_in(spec, self.load.source)
         steps = chosen_steps(
             tuple(ref.step for ref in refs),
             self.file.load.checkpoints,

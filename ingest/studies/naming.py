@@ -19,11 +19,11 @@ def sweep_label(values: Mapping[str, object]) -> str:
     return ",".join(f"{labels[key]}={_spelt(value)}" for key, value in values.items())
 
 
-def condition_of(spec: TrainSpec) -> str:
+def condition_of(spec: TrainSpec, apart: Sequence[str] = ()) -> str:
     """Everything but the seeds, in words: the task with its settings, what differs from the defaults, a hash.
 
     Equal for two runs exactly when the same training settings made them (`TrainSpec.hash`), so training on
-    or keeping other checkpoints does not change it.
+    or keeping other checkpoints does not change it. apart: what tells conditions of one study apart beyond that.
     """
     said = {"task", "task_params", "steps", "checkpoints"}
     ours = leaves(spec.model_dump(mode="json", exclude=said))
@@ -35,9 +35,9 @@ def condition_of(spec: TrainSpec) -> str:
     )
     changed = {k: v for k, v in ours.items() if v != default.get(k) or (k == "batch" and v is not None)}
     labels = short_names(list(changed))
-    words = [f"{key}={_spelt(value)}" for key, value in spec.task_params.items()]
+    words = [f"{key}={_spelt(value)}" for key, value in spec.make_task().identity().items()]
     words += [f"{labels[key]}={_spelt(value)}" for key, value in changed.items()]
-    return " ".join([spec.task, *words, f"#{spec.hash[:8]}"])
+    return " ".join([spec.task, *words, *apart, f"#{spec.hash[:8]}"])
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
@@ -59,9 +59,12 @@ def leaves(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def with_value(settings: Mapping[str, Any], path: Sequence[str], value: object) -> dict[str, Any]:
-    """A copy of nested settings with one of them changed."""
+    """A copy of nested settings with one of them changed; unchanged where a value stands in place of a table."""
     head, *rest = path
-    return {**settings, head: with_value(settings.get(head, {}), rest, value) if rest else value}
+    inner = settings.get(head, {})
+    if rest and not isinstance(inner, Mapping):
+        return dict(settings)
+    return {**settings, head: with_value(inner, rest, value) if rest else value}
 
 
 def _spelt(value: object) -> str:

@@ -23,6 +23,9 @@ class MeasureChoice(Settings):
     schedule: dict[str, ScheduleChoice] = Field(default={})
     """Per measure, which of the kept checkpoints: "all", "sparse" (12 log-spaced and the last), "final", a number of
     log-spaced ones, or a list of steps. Default: what the measure says of itself."""
+    max_rows: dict[str, Annotated[int, Field(ge=1)]] = Field(default={})
+    """Per measure, how many rows it may still write over all runs and checkpoints; a plan beyond it is refused.
+    Default: by what the rows are of, as `ingest.planning.row_budget` has it."""
 
     @field_validator("names")
     @classmethod
@@ -34,11 +37,12 @@ class MeasureChoice(Settings):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        for name in self.schedule:
-            if name not in self.names:
-                raise ValueError(
-                    f"schedule speaks of {name!r}, which is not among names: {', '.join(self.names)}"
-                )
+        for key, named in (("schedule", self.schedule), ("max_rows", self.max_rows)):
+            for name in named:
+                if name not in self.names:
+                    raise ValueError(
+                        f"{key} speaks of {name!r}, which is not among names: {', '.join(self.names)}"
+                    )
         return self
 
 

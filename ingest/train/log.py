@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float
@@ -12,7 +13,18 @@ from archive.records import WHOLE, Measure, Part, Quantity
 from ingest.task import TRAIN
 from ingest.train.files import write_durably
 from ingest.train.outcome import LogSegment
-from ingest.train.spec import TrainSpec
+
+
+class Precision(Protocol):
+    """What a log's quantities depend on: training settings, or those that came to nothing."""
+
+    @property
+    def dtype(self) -> str:
+        """Of weights and activations."""
+
+    @property
+    def loss_dtype(self) -> str:
+        """Of the log-softmax."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +39,7 @@ class LogMetric:
         """Key in `LogSegment.values`."""
         return self.measure.name
 
-    def quantity(self, spec: TrainSpec) -> Quantity:
+    def quantity(self, spec: Precision) -> Quantity:
         """The quantity its values are stored under."""
         of_loss = self.measure.name in ("log.loss", "log.accuracy")
         return Quantity(measure=self.measure, dtype=spec.loss_dtype if of_loss else spec.dtype)

@@ -72,7 +72,7 @@ class ModelSettings(Settings):
         """Names, shapes and places of all weights of this model on that task."""
         d_head = self.d_head or (self.d_model // self.n_heads if self.n_heads else 0)
         return Layout(
-            n_tokens=len(task.vocabulary),
+            n_tokens=task.n_inputs,
             n_outputs=task.n_outputs,
             n_positions=task.n_positions,
             n_layers=self.n_layers,
@@ -175,7 +175,8 @@ class TrainSpec(Settings):
     def _resolve(cls, params: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         if "task" not in info.data:  # its own error is reported already
             return params
-        return make_task(info.data["task"], params).model_dump(mode="json")
+        folder = (info.context or {}).get("folder")
+        return make_task(info.data["task"], params).resolved(folder).model_dump(mode="json")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -220,6 +221,7 @@ class TrainSpec(Settings):
         Training on, or keeping other checkpoints, is therefore the same condition.
         """
         settings = self.model_dump(mode="json", exclude={"steps", "checkpoints"})
+        settings["task_params"] = self.make_task().identity()
         return content_hash({"trainer": TRAINER_VERSION, **settings})
 
     @property
@@ -238,7 +240,7 @@ class TrainSpec(Settings):
             used["split"] = seeds.split
         if self.batch is not None:
             used["data_order"] = seeds.data_order
-        return content_hash({"task": self.task, "params": self.task_params, "batch": self.batch, **used})
+        return content_hash({"task": self.task, "params": task.identity(), "batch": self.batch, **used})
 
 
 class Seeds(Settings):

@@ -14,6 +14,9 @@ NameArgument = Annotated[
 ]
 
 
+LISTED = "listed at first fetch"
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("families")(families)
@@ -46,9 +49,8 @@ def _list_all(*, as_json: bool) -> None:
             "citation": entry.thing.citation,
             "settings": entry.thing.model_json_schema().get("properties", {}),
             "n_runs": len(published.runs()) if published else None,
-            "n_checkpoints": sum(len(published.checkpoints(s)) for s in published.runs())
-            if published
-            else None,
+            "n_checkpoints": _n_checkpoints(published) if published else None,
+            "listed": bool(published and any(published.schedule_of(s).listed for s in published.runs())),
         }
         known.append(row)
 
@@ -60,11 +62,19 @@ def _list_all(*, as_json: bool) -> None:
         loaded = Table("family", "runs", "checkpoints", "meaning", title=f"{len(known)} families to load")
         for row in known:
             counts = [str(row[key] or "yours") for key in ("n_runs", "n_checkpoints")]
+            counts[1] = LISTED if row["listed"] else counts[1]
             loaded.add_row(row["name"], *counts, row["summary"])
         console.print(loaded)
         console.print("`pathscope families NAME` says what is known of one, and how.", markup=False)
 
     emit({"tasks": tasks, "families": known}, as_json=as_json, human=human)
+
+
+def _n_checkpoints(published: Any) -> int | None:
+    """How many in all; None where any run's have to be listed first."""
+    if any(published.schedule_of(spec).listed for spec in published.runs()):
+        return None
+    return sum(len(published.checkpoints(spec)) for spec in published.runs())
 
 
 def _task(name: str, task: Any) -> dict[str, Any]:
@@ -104,6 +114,7 @@ def _published(family: Any) -> dict[str, Any]:
     runs = []
     for spec in family.runs():
         refs = family.checkpoints(spec)
+        schedule = family.schedule_of(spec)
         suspect = [ref for ref in refs if ref.integrity != "ok"]
         runs.append(
             {
@@ -116,7 +127,11 @@ def _published(family: Any) -> dict[str, Any]:
                 "shares_init_as": spec.same_init,
                 "shares_data_order_as": spec.same_order,
                 "tokens_per_step": spec.tokens_per_step,
-                "n_checkpoints": len(refs),
+                "n_checkpoints": None if schedule.listed else len(refs),
+                "checkpoints_known": schedule.listed,
+                "evidence": family.evidence(spec),
+                "parent_run": spec.parent_run,
+                "intervention": spec.intervention,
                 "suspect_steps": [ref.step for ref in suspect],
             }
         )
@@ -161,11 +176,20 @@ def _print_published(console: Console, document: dict[str, Any]) -> None:
     table.columns[0].no_wrap = True
     for run in document["runs"]:
         seeds = ["unknown" if run[key] is None else str(run[key]) for key in ("init_seed", "data_order_seed")]
-        counts = [str(run["n_checkpoints"]), str(len(run["suspect_steps"]) or "")]
+        n = LISTED if run["n_checkpoints"] is None else str(run["n_checkpoints"])
+        counts = [n, str(len(run["suspect_steps"]) or "")]
         table.add_row(run["name"], f"{run['n_params'] / 1e6:,.0f}M", *seeds, *counts)
     console.print(table)
     for fact in document["facts"]:
         console.print(f"{fact['name']}: {fact['value']}  [{fact['evidence']}]", markup=False)
+    for what in document["runs"][0]["evidence"]:
+        for said in dict.fromkeys(_said(run, what) for run in document["runs"]):
+            names = [run["name"] for run in document["runs"] if _said(run, what) == said]
+            console.print(f"{what} of {_few(names)}{said}", markup=False)
+    for run in document["runs"]:
+        if run["parent_run"]:
+            said = ", ".join(run["intervention"].values())
+            console.print(f"{run['name']}: goes on from {run['parent_run']} ({said})", markup=False)
     for note in dict.fromkeys(note for run in document["runs"] for note in run["notes"]):
         names = [run["name"] for run in document["runs"] if note in run["notes"]]
         console.print(f"{_few(names)}: {note}", markup=False)
@@ -173,6 +197,12 @@ def _print_published(console: Console, document: dict[str, Any]) -> None:
         where = f"{', '.join(defect['models'])} at {_few(defect['labels'])}"
         how = f"{defect['integrity']}; {defect['evidence']}"
         console.print(f"{where}: {defect['what']}  [{how}] {defect['link']}", markup=False)
+
+
+def _said(run: dict[str, Any], what: str) -> str:
+    """How something of a run is known, after what is to be said of it."""
+    text = f": {run['checkpoints_known']}" if what == "checkpoints" and run["checkpoints_known"] else ""
+    return f"{text}  [{run['evidence'][what]}]"
 
 
 def _few(things: list[Any]) -> str:

@@ -46,7 +46,8 @@ def ingest(
         bool, typer.Option("--retry-failed", help="Also try what failed for good before.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print cells, hours and gigabytes; do nothing.")
+        bool,
+        typer.Option("--dry-run", help="Print cells, hours, gigabytes and rows per measure; do nothing."),
     ] = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
@@ -170,6 +171,15 @@ def _print(console: Console, outcomes: Sequence[dict[str, Any]], quiet: bool) ->
             console.print(summary(outcome), markup=False, highlight=False, soft_wrap=True)
 
 
+def rows_of(measure: dict[str, Any]) -> str:
+    """How much one measure would write."""
+    beyond = f", MORE than the {measure['limit']:,} allowed" if measure["rows"] > measure["limit"] else ""
+    return (
+        f"{measure['measure']}: {measure['rows']:,} rows of {measure['cells']:,} cells, "
+        f"{measure['gigabytes'] * 1000:.3g} MB{beyond}"
+    )
+
+
 def summary(outcome: dict[str, Any]) -> str:
     """What happened to one study, in a line or two."""
     from pathscope.progress import duration
@@ -183,10 +193,13 @@ def summary(outcome: dict[str, Any]) -> str:
         basis = (
             "timed on earlier units" if cost["timed"] else "a rule of thumb, right within a factor of about 3"
         )
-        return (
+        lines = [
             f"{name}: {cells['left']} of {cells['wanted']} cells to fill, about {cost['hours']:.3g} hours on "
-            f"{cost['n_workers']} process(es) ({basis}), {cost['gigabytes']:.3g} GB{given_up}"
-        )
+            f"{cost['n_workers']} process(es) ({basis}), {cost['gigabytes']:.3g} GB{given_up}",
+            *(f"{name}: {note}" for note in cost["notes"]),
+            *(f"  {rows_of(measure)}" for measure in cost["rows"]),
+        ]
+        return "\n".join(lines)
     if outcome["state"] == "nothing to do":
         return f"{name}: nothing to do, {cells['present']} cells present{given_up}"
     took = duration(outcome["seconds"])

@@ -33,7 +33,7 @@ ON_TASKS = [
     for entry in MEASURES.entries().values()
     if not entry.thing.of_models
     and entry.thing.scope != "head vector"
-    and entry.thing.record.name != "head.mask"
+    and not entry.thing.record.name.startswith("head.mask")
 ]
 MEASURED = [pytest.param(one, id=one.name) for one in ON_TASKS]
 PER_HEAD = [p for p in MEASURED if p.values[0].scope == "head"]

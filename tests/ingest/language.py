@@ -1,5 +1,6 @@
 """Small language models and frozen eval sets, alike in vocabulary, for measures of models of any kind."""
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -10,7 +11,7 @@ from ingest.evalsets.classes import TokenClass
 from ingest.evalsets.frozen import FrozenEvalSet, Items
 from ingest.evalsets.next_tokens import NextTokens
 from ingest.evalsets.sequences import Sequences
-from ingest.evalsets.tokenizing import TaskTokenizer
+from ingest.evalsets.tokenizing import TaskTokenizer, Vocabulary
 from ingest.models.hooked import HookedModel
 from ingest.models.hugging_face import HuggingFaceModel
 from ingest.models.layout import Layout
@@ -23,6 +24,8 @@ LENGTH = 20
 # of each sequence of the text
 DOCUMENTS = (0, 0, 1, 2, 3, 3, 4)
 KINDS = ("own", "pythia")
+# of tokens in prompts
+ROLES = ("io", "s1", "s2", "start", "third", "open", "answer", "source", "other", "cue")
 
 
 def own(seed: int = 0, *, dtype: torch.dtype = torch.float32, **sizes: Any) -> OwnModel:
@@ -54,7 +57,9 @@ def tokenizer() -> TaskTokenizer:
     return TaskTokenizer.of(RepeatedTokens(n_tokens=VOCAB - 1))
 
 
-def frozen(rows: list[np.ndarray], *, items: Items | None = None, **columns: Any) -> FrozenEvalSet:
+def frozen(
+    rows: list[np.ndarray], *, items: Items | None = None, facts: dict[str, Any] | None = None, **columns: Any
+) -> FrozenEvalSet:
     return FrozenEvalSet.of(
         Sequences.of(rows, **columns),
         name="made",
@@ -63,26 +68,33 @@ def frozen(rows: list[np.ndarray], *, items: Items | None = None, **columns: Any
         bos_policy="none",
         context=max(map(len, rows)),
         items=items,
-        facts={},
+        facts=facts or {},
     )
 
 
 def text(
     order: tuple[int, ...] = tuple(range(len(DOCUMENTS))), *, length: int = LENGTH, classes: bool = True
 ) -> NextTokens:
-    """Seven sequences of five documents; `order` says which comes where. The fourth has no punctuation."""
+    """Seven sequences of five documents; `order` says which comes where. The fourth has no punctuation.
+
+    Tokens read as brackets, line breaks and a few words, so that some belong together.
+    """
     generator = np.random.default_rng(5)
     shape = (len(DOCUMENTS), length)
     tokens, kinds = generator.integers(0, VOCAB, shape), generator.integers(1, 6, shape)
     kinds[3][kinds[3] == TokenClass.PUNCTUATION] = TokenClass.NUMBER
     given: dict[str, Any] = {"classes": [kinds[i] for i in order]} if classes else {}
-    return NextTokens(
-        frozen=frozen([tokens[i] for i in order], document=[DOCUMENTS[i] for i in order], **given)
-    )
+    made = frozen([tokens[i] for i in order], document=[DOCUMENTS[i] for i in order], **given)
+    reads = ("(", ")", "\n  ", "\n", " one", " One", "two", "[]")
+    texts = tuple(reads[i % len(reads)] for i in range(VOCAB))
+    return NextTokens(frozen=replace(made, vocabulary=Vocabulary(tuple(range(VOCAB)), texts, frozenset())))
 
 
 def prompts(lengths: tuple[int, ...] = (5, 7, 5, 6, 7, 5)) -> NextTokens:
-    """A prompt of each length; in the last one two answers are read."""
+    """A prompt of each length; in the last one two answers are read.
+
+    Each has tokens with a role, and its second token and the last but one mean the same.
+    """
     generator = np.random.default_rng(6)
     rows = [generator.integers(0, VOCAB, n) for n in lengths]
     n = len(lengths)
@@ -98,8 +110,14 @@ def prompts(lengths: tuple[int, ...] = (5, 7, 5, 6, 7, 5)) -> NextTokens:
         correct=answers[:, 0],
         distractor=answers[:, 1],
         template=("even", "odd") * (n // 2) + ("odd",) * (1 + n % 2),
+        facts=tuple({"positions": dict.fromkeys(ROLES, 1) | {"s1": 0, "s2": 2}} for _ in range(n + 1)),
     )
-    return NextTokens(frozen=frozen(rows, items=items))
+    equivalents: list[list[int]] = []
+    for row in rows:
+        two = [int(row[1]), int(row[-2])]
+        if not set(two) & {token for known in equivalents for token in known}:
+            equivalents.append(two)
+    return NextTokens(frozen=frozen(rows, items=items, facts={"equivalents": equivalents}))
 
 
 @cache

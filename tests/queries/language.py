@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from archive.records import WHOLE, Encoding, Measure, Part, Quantity, Site, TextSet, Tokenizer
+from queries.roles import SCORES as HEAD_SCORES
 from tests.queries.simulated import Simulation, measure
 
 WORDS = Tokenizer(hash="words", name="words", n_vocab=40)
@@ -90,6 +91,26 @@ LOGIT_EFFECT = Quantity(
     measure=measure("neuron.logit_effect", "fact_vector", scope="vector", direction="neither"),
     weight_processing="fold_ln_center",
     site=MLP,
+)
+
+CHANCE = {"prompts": 0.05, "repeats": 0.02}
+
+
+def head_score(name: str, prompts: Encoding = IOI) -> Quantity:
+    """The quantity behind a score that roles are made of."""
+    score = HEAD_SCORES[name]
+    if name == "prefix_matching":  # induction() plants it too
+        return PREFIX_HERE
+    named = measure(score.measure, "fact_head", scope="head", unit="probability", direction="neither")
+    if score.on == "weights":
+        return Quantity(measure=named, weight_processing="fold_ln_center")
+    encoding = prompts if score.on == "prompts" else REPEATED
+    return Quantity(measure=named, encoding=encoding, params=dict(score.params))
+
+
+LOGIT_PARTS = Quantity(
+    measure=measure("logit_attribution", "fact_scalar", scope="part", unit="logits", direction="neither"),
+    encoding=IOI,
 )
 
 
@@ -295,6 +316,37 @@ def induction(
             s.scalar(run, COPIES, int(step), {LATER: float(copies[k]), FIRST: 5.0})
 
 
+def head_scores(
+    s: Simulation,
+    run: str,
+    step: int,
+    scores: Mapping[str, np.ndarray],
+    *,
+    se: float | Mapping[str, np.ndarray] | None = 0.02,
+    n_items: int | None = 100,
+    prompts: Encoding = IOI,
+) -> None:
+    """scores: by the names of `queries.roles.SCORES`, (layer, head); effects have no chance but 0, attention 1 in 20."""
+    for name, values in scores.items():
+        quantity = head_score(name, prompts)
+        cell(s, run, quantity, step)
+        effect = name in ("dla", "ablation")
+        on = HEAD_SCORES[name].on
+        beside: dict[str, Any] = {"chance": 0.0 if effect or on == "weights" else CHANCE[on]}
+        if on != "weights" and se is not None:
+            beside["se"] = se if isinstance(se, float) else se[name].reshape(-1)
+        if n_items is not None:
+            beside["n_items"] = n_items
+        s.heads(run, step, np.asarray(values, float), quantity=quantity, **beside)
+
+
+def logit_total(s: Simulation, run: str, step: int, value: float) -> None:
+    """The logit difference that direct effects add up to."""
+    cell(s, run, LOGIT_PARTS, step)
+    parts = {Part(kind="component", name="total"): value, Part(kind="component", name="embedding"): 0.1}
+    s.scalar(run, LOGIT_PARTS, step, parts)
+
+
 def plant_eval_sets(s: Simulation) -> None:
     """Texts, and prompts of two templates."""
     plant_texts(s)
@@ -323,3 +375,5 @@ def plant_checkpoints(
         )
         neuron_beside(s, run, step)
         head_looks(s, run, step)
+        mover = height * np.array([[0.0, 0.0], [0.0, 1.0]])
+        head_scores(s, run, step, {"dla": 2 * mover, "end_to_io": 0.05 + 0.7 * mover, "copying_eig": mover})

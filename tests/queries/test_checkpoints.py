@@ -1,14 +1,17 @@
 """Suspect and superseded checkpoints stay out of answers, and answers say so."""
 
+from collections.abc import Mapping
+
+import pyarrow as pa
 import pytest
 
 from archive.errors import UsageError
 from archive.store import Archive
-from queries.checkpoints import Picked, find_left_out, pick_checkpoints
+from queries.checkpoints import Picked, find_left_out, find_left_outs, pick_checkpoints
 from queries.loss_curves import loss_curves
 from queries.quantities import choose_quantity
 from queries.select import select_runs
-from tests.queries.simulated import LOSS_HERE, TEST, Simulation
+from tests.queries.simulated import ACCURACY_HERE, LOSS_HERE, TEST, Simulation
 
 
 @pytest.fixture
@@ -76,6 +79,42 @@ def picked(archive: Archive, step: object) -> Picked:
         find_left_out(archive, choice, {}),
         step,  # type: ignore[arg-type]
     )
+
+
+def test_several_quantities_are_looked_through_with_one_statement(
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for run in simulation.seeds(2):
+        simulation.scalar(run, LOSS_HERE, 5, {TEST: 1.0}, checkpoint={"snapshot": "1st"})
+        simulation.scalar(run, LOSS_HERE, 5, {TEST: 1.0}, checkpoint={"snapshot": "2nd"})
+        simulation.scalar(run, ACCURACY_HERE, 5, {TEST: 1.0}, checkpoint={"snapshot": "1st"})
+    simulation.scalar("s0", ACCURACY_HERE, 6, {TEST: 1.0}, checkpoint={"integrity": "defect"})
+    archive = simulation.commit()
+    selected = select_runs(archive, "*")
+    loss, accuracy = (
+        choose_quantity(archive, selected, [name], {}, tables=("fact_scalar",))
+        for name in ("loss", "accuracy")
+    )
+    alone = [find_left_out(archive, choice, {}) for choice in (loss, accuracy)]
+    asked = []
+    ask = Archive.query
+
+    def counted(self: Archive, sql: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
+        asked.append(sql)
+        return ask(self, sql, parameters)
+
+    monkeypatch.setattr(Archive, "query", counted)
+    # one quantity twice, as two parts of it are, leaves out nothing more
+    together = find_left_outs(archive, [loss, accuracy, loss], {})
+
+    assert len(asked) == 1
+    assert {c.step for found in alone for c in found.measured} == {5, 6}
+    assert set(together.measured) == {c for found in alone for c in found.measured}
+    assert [(c.run, c.step, c.snapshot) for c in together.measured] == [
+        ("s0", 5, "1st"),
+        ("s0", 6, ""),
+        ("s1", 5, "1st"),
+    ]
 
 
 def test_the_final_checkpoint_is_the_last_usable_one(archive: Archive) -> None:

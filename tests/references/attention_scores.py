@@ -29,14 +29,23 @@ def targets_by_loops(tokens, copies, query, offset):
 
 
 def copy_score_by_loops(pattern, tokens, copies, offset, way="sum_targets"):
-    """Mean over queries with a target of the attention on their targets: on all, on the latest, or the mean of them."""
+    """Mean over queries with a target of the attention on their targets.
+
+    On all, on the latest, the mean of them, or on all as a share of what does not go to the first key.
+    """
     scores = []
     for query in range(len(tokens)):
         targets = targets_by_loops(tokens, copies, query, offset)
         if targets:
             on_targets = [float(pattern[query][k]) for k in targets]
-            wanted = {"sum_targets": sum(on_targets), "last_target": on_targets[-1]}
-            scores.append(wanted.get(way, sum(on_targets) / len(targets)))
+            elsewhere = sum(map(float, pattern[query][1 : query + 1]))
+            wanted = {
+                "sum_targets": sum(on_targets),
+                "last_target": on_targets[-1],
+                "mean_entry": sum(on_targets) / len(targets),
+                "without_first": sum(on_targets) / elsewhere if elsewhere else 0.0,
+            }
+            scores.append(wanted[way])
     return sum(scores) / len(scores)
 
 

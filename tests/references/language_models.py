@@ -11,6 +11,16 @@ import torch
 from torch import Tensor
 
 Weight = Callable[[str], Tensor]
+Mix = Callable[[int, int, Tensor, Tensor], Tensor]
+Touch = Callable[[str, int, Tensor], Tensor]
+
+
+def mixed_by(_layer: int, _head: int, pattern: Tensor, values: Tensor) -> Tensor:
+    return pattern @ values
+
+
+def untouched(_place: str, _layer: int, tensor: Tensor) -> Tensor:
+    return tensor
 
 
 @dataclass(frozen=True)
@@ -55,9 +65,19 @@ def norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 
 
 def run(
-    tokens: Tensor, weight: Weight, names: tuple[str, ...], rules: Rules
+    tokens: Tensor,
+    weight: Weight,
+    names: tuple[str, ...],
+    rules: Rules,
+    *,
+    mix: Mix = mixed_by,
+    touch: Touch = untouched,
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """(logits, patterns [head query key] by layer, activations [position neuron] by layer) of one sequence."""
+    """(logits, patterns [head query key] by layer, activations [position neuron] by layer) of one sequence.
+
+    mix: what a head makes of its pattern and values. touch: what goes on from a layer's "attention", "mlp" (what they
+    write, biases included) and "residual" (what the layer leaves).
+    """
 
     def w(name: str) -> Tensor:
         return weight(name).double()
@@ -89,13 +109,15 @@ def run(
                 scores = scores / math.sqrt(q.shape[1]) if rules.scaled else scores
                 scores = scores / (layer + 1) if rules.by_layer else scores
                 pattern[query, keys] = scores.softmax(0)
-            mixed = mixed + pattern @ v @ W_O[head]
+            mixed = mixed + mix(layer, head, pattern, v) @ W_O[head]
             heads.append(pattern)
         patterns.append(torch.stack(heads))
+        mixed = touch("attention", layer, mixed)
         read = x if rules.parallel else x + mixed
         before = norm(read, w(f"{at}.ln2.w"), w(f"{at}.ln2.b")) @ w(f"{at}.mlp.W_in") + w(f"{at}.mlp.b_in")
         neurons = rules.activation(before)
         activations.append(neurons)
-        x = x + mixed + neurons @ w(f"{at}.mlp.W_out") + w(f"{at}.mlp.b_out")
+        written = touch("mlp", layer, neurons @ w(f"{at}.mlp.W_out") + w(f"{at}.mlp.b_out"))
+        x = touch("residual", layer, x + mixed + written)
     logits = norm(x, w("ln_final.w"), w("ln_final.b")) @ w("unembed.W_U")
     return logits, patterns, activations

@@ -4,13 +4,16 @@ import torch
 
 
 def lens_forward(config, state, tokens):
-    """Logits at all positions, attention patterns [layer], MLP activations before the SoLU norm [layer]."""
+    """Logits at all positions, attention patterns [layer], MLP activations before the SoLU norm [layer].
+
+    For solu_ln a fourth: the activations after that norm [layer].
+    """
     length = tokens.shape[1]
     places = state["pos_embed.W_pos"][:length]
     shortformer = config["positional_embedding_type"] == "shortformer"
     residual = state["embed.W_E"][tokens] + (0.0 if shortformer else places)
     future = torch.ones(length, length).triu(1).bool()
-    patterns, neurons = [], []
+    patterns, neurons, normed = [], [], []
     for layer in range(config["n_layers"]):
         block = {k.split(".", 2)[2]: v for k, v in state.items() if k.startswith(f"blocks.{layer}.")}
         values_in = _norm(config, block, "ln1", residual)
@@ -37,14 +40,22 @@ def lens_forward(config, state, tokens):
             after = _standardised(config, after)
             if config["normalization_type"] == "LN":
                 after = after * block["mlp.ln.w"] + block["mlp.ln.b"]
+            normed.append(after)
         residual = residual + after @ block["mlp.W_out"] + block["mlp.b_out"]
-    final = _norm(config, state, "ln_final", residual)
-    return final @ state["unembed.W_U"] + state["unembed.b_U"], patterns, neurons
+    if config.get("final_rms"):
+        final = residual / (residual.pow(2).mean(-1, keepdim=True) + config["eps"]).sqrt()
+        final = final * state.get("ln_final.w", 1.0)
+    else:
+        final = _norm(config, state, "ln_final", residual)
+    logits = final @ state["unembed.W_U"] + state["unembed.b_U"]
+    return (logits, patterns, neurons, *([normed] if normed else []))
 
 
 def _norm(config, state, name, x):
     if config["normalization_type"] is None:
         return x
+    if config["normalization_type"] == "LNPre":
+        return _standardised(config, x)
     return _standardised(config, x) * state[f"{name}.w"] + state[f"{name}.b"]
 
 

@@ -25,10 +25,12 @@ def logits_and_patterns(layout, weights, sequence):
             added = [np.zeros(layout.d_model) for _ in range(length)]
             for head in range(layout.n_heads):
                 w_q, w_k, w_v = (weights[f"{name}.attn.{m}"][:, head] for m in ("W_Q", "W_K", "W_V"))
+                b_q, b_k, b_v = (_bias(weights, f"{name}.attn.{b}", head) for b in ("b_Q", "b_K", "b_V"))
                 w_o = weights[f"{name}.attn.W_O"][head]
                 for query in range(length):
                     scores = [
-                        float((placed[query] @ w_q) @ (placed[key] @ w_k)) / math.sqrt(layout.d_head)
+                        float((placed[query] @ w_q + b_q) @ (placed[key] @ w_k + b_k))
+                        / math.sqrt(layout.d_head)
                         for key in range(query + 1)
                     ]
                     largest = max(scores)
@@ -36,8 +38,9 @@ def logits_and_patterns(layout, weights, sequence):
                     for key in range(query + 1):
                         patterns[layer, head, query, key] = powers[key] / sum(powers)
                         added[query] = added[query] + patterns[layer, head, query, key] * (
-                            seen[key] @ w_v @ w_o
+                            (seen[key] @ w_v + b_v) @ w_o
                         )
+            added = [y + weights.get(f"{name}.attn.b_O", 0.0) for y in added]
             residual = [x + y for x, y in zip(residual, added, strict=True)]
         if layout.d_mlp:
             for position in range(length):
@@ -50,8 +53,14 @@ def logits_and_patterns(layout, weights, sequence):
                 residual[position] = (
                     residual[position] + after @ weights[f"{name}.mlp.W_out"] + weights[f"{name}.mlp.b_out"]
                 )
-    final = [_norm(layout, weights, "ln_final", x) for x in residual]
-    return np.array([x @ weights["unembed.W_U"] for x in final]), patterns, neurons
+    last = _rms_norm if layout.final_rms and layout.layer_norm else _norm
+    final = [last(layout, weights, "ln_final", x) for x in residual]
+    out = [x @ weights["unembed.W_U"] + weights.get("unembed.b_U", 0.0) for x in final]
+    return np.array(out), patterns, neurons
+
+
+def _bias(weights, name, head):
+    return weights[name][head] if name in weights else 0.0
 
 
 def _activation(kind, x, layer):
@@ -68,4 +77,9 @@ def _norm(layout, weights, name, x):
 
 def _layer_norm(weights, name, x):
     centred = x - x.mean()
-    return centred / math.sqrt((centred**2).mean() + 1e-5) * weights[f"{name}.w"] + weights[f"{name}.b"]
+    plain = centred / math.sqrt((centred**2).mean() + 1e-5)
+    return plain * weights.get(f"{name}.w", 1.0) + weights.get(f"{name}.b", 0.0)
+
+
+def _rms_norm(_layout, weights, name, x):
+    return x / math.sqrt((x**2).mean() + 1e-5) * weights.get(f"{name}.w", 1.0)

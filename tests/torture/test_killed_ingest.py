@@ -20,7 +20,7 @@ from tests.torture.invariants import broken
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROUNDS = int(os.environ.get("PATHSCOPE_TORTURE_ROUNDS", "1"))
 SEED = int(os.environ.get("PATHSCOPE_TORTURE_SEED", "0"))
-KILLS = 3
+KILLS = 2
 STUDY = """
 name = "tortured"
 [train]

@@ -33,9 +33,11 @@ from tests.ui.component_records import (
     PROFILE,
     STATISTICS,
     TEXT,
+    TOKEN_LOSS,
     TOKENS,
     TOP,
     VOCABULARY,
+    WORD_CLASSES,
     K,
 )
 
@@ -60,6 +62,8 @@ class Model:
     neurons: bool = True
     second_eval_set: bool = False
     steps: tuple[int, ...] = STEPS
+    token_losses: bool = False
+    parent: str = ""
 
     @property
     def induction(self) -> int:
@@ -119,6 +123,8 @@ def _content(shard: ShardBuilder) -> None:
         document=np.arange(N_DOCUMENTS),
         start=0,
         token_ids=token_ids().astype(np.int32),
+        token_classes=np.array(WORD_CLASSES, np.int16)[token_ids()],
+        unigram_surprisal=np.linspace(2.0, 9.0, len(VOCABULARY))[token_ids()],
     )
 
 
@@ -217,6 +223,33 @@ def _neurons(shard: ShardBuilder, point: int, model: Model, at: int) -> None:
     shard.cell(point, effect)
 
 
+def token_losses(model: Model, step: int) -> Floats:
+    """(document, position): all fall with training, words with markup rise at the end, and documents differ."""
+    ids = token_ids()
+    rng = np.random.default_rng([9, model.seed])
+    rank = np.linspace(0.0, 1.0, len(VOCABULARY))
+    learned = np.log1p(step) / np.log1p(STEPS[-1])
+    found = 4.2 - 1.8 * learned * (1.3 - rank[ids]) + 0.25 * rng.normal(size=ids.shape)
+    found += 0.2 * learned * rng.normal(size=N_DOCUMENTS)[:, None]
+    found += 0.35 * np.random.default_rng([model.seed, step, len(model.parent)]).normal(size=ids.shape)
+    found[ids == VOCABULARY.index(HTML_WORD)] += 1.5 * learned
+    if model.parent:
+        found[(ids > 3) & (ids < 6)] += 1.0  # punctuation
+    # the loss at a position is that of the next token; the last predicts nothing
+    shifted = np.full(ids.shape, np.nan)
+    shifted[:, :-1] = np.maximum(found[:, 1:], 0.01)
+    if model.gaps:
+        shifted[1] = np.nan
+    return shifted
+
+
+def _losses(shard: ShardBuilder, point: int, model: Model, step: int) -> None:
+    quantity = shard.quantity(TOKEN_LOSS)
+    values = token_losses(model, step)
+    shard.add("fact_token", point, quantity, sequence=np.arange(N_DOCUMENTS), values=values)
+    shard.cell(point, quantity)
+
+
 def add_model(shard: ShardBuilder, model: Model) -> None:
     """Enter one invented run with everything that the Heads and Neuron pages read."""
     shard.run(
@@ -225,7 +258,8 @@ def add_model(shard: ShardBuilder, model: Model) -> None:
             family=model.family,
             condition=model.condition,
             init_seed=model.seed,
-            init_hash=f"init {model.seed}",
+            init_hash="" if model.parent else f"init {model.seed}",
+            parent_run=model.parent,
             architecture="transformer",
             n_layers=N_LAYERS,
             n_heads=N_HEADS,
@@ -247,6 +281,8 @@ def add_model(shard: ShardBuilder, model: Model) -> None:
         _heads(shard, point, model, step)
         if model.neurons:
             _neurons(shard, point, model, at)
+        if model.token_losses and step in SPARSE:
+            _losses(shard, point, model, step)
 
 
 def write_models(path: Path, models: Sequence[Model], *, texts: bool = True) -> Path:

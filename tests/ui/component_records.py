@@ -74,6 +74,9 @@ VOCABULARY = (
     HTML_WORD,
     *(f" {w}" for w in WORDS),
 )
+# of each word of the vocabulary
+CLASSES = {"word_start": 1, "word_continuation": 2, "punctuation": 4, "whitespace": 5, "special": 6}
+WORD_CLASSES = (6, 5, 5, 5, 4, 4, 2, 2, 4, *(1 for _ in WORDS))
 DISTANCES = (0, 1, 2, 4, 8, 16)
 PROFILE = (0.1, 0.05, 0.1, 0.15, 0.25, 0.35)
 
@@ -87,6 +90,7 @@ TEXT = Encoding(
     context_length=CONTEXT,
     n_sequences=N_DOCUMENTS,
     n_tokens=N_DOCUMENTS * CONTEXT,
+    facts={"token_classes": CLASSES},
 )
 REPEATED = Encoding(
     hash="repeated tokens", name="repeated tokens", context_length=40, n_sequences=50, n_tokens=2000
@@ -123,6 +127,12 @@ DISTANCE = Quantity(
     ),
     encoding=TEXT,
     params={"distances": list(DISTANCES)},
+)
+TOKEN_LOSS = Quantity(
+    measure=_measure(
+        "token_loss", "token", "fact_token", "Loss of every prediction.", "nats", lower_bound=0.0
+    ),
+    encoding=TEXT,
 )
 TOP = Quantity(
     measure=_measure("neuron.top", "unit top", "fact_neuron_top", "Largest activations.", "activation"),

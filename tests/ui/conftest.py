@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from archive.store import Archive
 from tests.ui.archives import ARCHIVES
 from tests.ui.browser import Address, Look, Made, Watched, explorer, launch
+from tests.ui.compare_archive import COMPARE_ARCHIVES
 from tests.ui.component_archive import COMPONENT_ARCHIVES
 from tests.ui.grokking_archive import GROKKING_ARCHIVES
 
@@ -23,10 +24,11 @@ APP = Path(__file__).parents[2] / "ui" / "app.py"
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """The path of an invented archive by name; made on first use and never written to again."""
     folder = tmp_path_factory.mktemp("archives")
+    known = ARCHIVES | GROKKING_ARCHIVES | COMPONENT_ARCHIVES | COMPARE_ARCHIVES
 
     def make(name: str) -> Path:
         path = folder / f"{name.replace(' ', '-')}.duckdb"
-        return path if path.exists() else (ARCHIVES | GROKKING_ARCHIVES | COMPONENT_ARCHIVES)[name](path)
+        return path if path.exists() else known[name](path)
 
     return make
 

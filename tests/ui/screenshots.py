@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.ui.archives import demo
 from tests.ui.browser import ROOT, Watched, explorer, launch
+from tests.ui.compare_archive import compare
 from tests.ui.component_archive import components
 from tests.ui.grokking_archive import grokking
 from ui.models.palette import HUES
@@ -33,6 +34,7 @@ SHOTS = {
 # of runs whose phases and frequencies are known: the archive of `pathscope demo` has none. The step is one that the
 # invented archive and studies/crossed_small.toml both have, while the circuit forms
 GROKKING_SHOTS = {"grokking": "grokking?step=181", "trajectory": "trajectory"}
+COMPARE_SHOTS = {"compare": "compare?sequence=6&step_a=256"}
 COMPONENT_SHOTS = {"heads": "heads?curves_of=best+of+each+run", "neuron": "neuron?layer=1&unit=3"}
 
 
@@ -81,6 +83,7 @@ def main() -> None:
         "--grokking", type=Path, help="for Grokking and Trajectory; default: invented numbers"
     )
     parser.add_argument("--components", type=Path, help="for Heads and Neuron; default: invented numbers")
+    parser.add_argument("--compare", type=Path, help="for Compare; default: invented numbers")
     parser.add_argument("--output", type=Path, default=IMAGES)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
@@ -93,6 +96,9 @@ def main() -> None:
                 print(picture)
             models = given.components or components(Path(folder) / "components.duckdb")
             for picture in take(browser, models, given.output, COMPONENT_SHOTS):
+                print(picture)
+            pairs = given.compare or compare(Path(folder) / "compare.duckdb")
+            for picture in take(browser, pairs, given.output, COMPARE_SHOTS):
                 print(picture)
 
 

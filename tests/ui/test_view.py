@@ -21,6 +21,7 @@ def test_pages_are_found_in_order() -> None:
         "trajectory",
         "heads",
         "neuron",
+        "compare",
         "sql",
     ]
     assert all(v.file.is_file() and v.about.endswith(".") for v in found)

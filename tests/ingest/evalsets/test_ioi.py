@@ -129,3 +129,42 @@ def test_a_number_of_prompts_that_cannot_be_balanced_comes_with_the_nearest():
         ValidationError, match=r"n_prompts = 100 cannot be balanced .* the nearest are 90 and 120"
     ):
         IndirectObject(n_prompts=100)
+
+
+def test_counterfactuals_have_three_other_names_and_nothing_else(frozen, hub):
+    names = {hub.single(f" {name}") for name in NAMES}
+    drawn = set()
+    for i, fact in enumerate(frozen.items.facts):
+        ids, other = frozen.sequences[i], np.array(fact["counterfactual"])
+        assert other.shape == ids.shape
+        places = [fact["positions"][role] for role in ("io", "s1", "s2")]
+        assert np.flatnonzero(other != ids).tolist() == sorted(places)
+        three = set(other[places].tolist())
+        assert len(three) == 3
+        assert three <= names - {frozen.items.correct[i], frozen.items.distractor[i]}
+        drawn |= three
+    assert len(drawn) > 0.9 * len(names)
+    moved = IndirectObject(n_prompts=60, bos="prepend").freeze(Given(hub)).items.facts[7]["counterfactual"]
+    assert moved == [
+        hub.bos,
+        *IndirectObject(n_prompts=60).freeze(Given(hub)).items.facts[7]["counterfactual"],
+    ]
+
+
+def test_counterfactuals_leave_the_prompts_as_they_were(frozen, monkeypatch, hub):
+    monkeypatch.setattr(IndirectObject, "_counterfactual", lambda *given: None)
+    before = IndirectObject(n_prompts=600).freeze(Given(hub))
+    assert not any("counterfactual" in fact for fact in before.items.facts)
+    assert before.sequences.digest == frozen.sequences.digest == frozen.encoding.facts["token_hash"]
+    assert before.items.correct.tolist() == frozen.items.correct.tolist()
+    assert before.encoding.hash != frozen.encoding.hash  # what can be measured on it is more
+
+
+def test_four_names_leave_none_for_a_counterfactual(tmp_path):
+    few = load_tokenizer(
+        save(byte_level([f" {name}" for name in NAMES[:4]] * 3, n_vocab=420), tmp_path / "few"), name="few"
+    )
+    whole = sum(few.single(f" {name}") is not None for name in NAMES)
+    assert whole == 4
+    facts = IndirectObject(n_prompts=30, min_names=3).freeze(Given(few)).items.facts
+    assert not any("counterfactual" in fact for fact in facts)

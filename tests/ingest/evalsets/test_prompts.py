@@ -101,3 +101,26 @@ def test_a_prompt_beyond_the_context_is_refused_with_both_lengths(tmp_path):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(EvalSetRefused, match=r"no file .*nowhere\.jsonl"):
         Prompts(file="nowhere.jsonl").freeze(Given(BYTES, folder=tmp_path))
+
+
+def test_a_line_may_bring_a_counterfactual_of_as_many_tokens(tmp_path):
+    lines = {**GOOD, "counterfactual": "7+1="}, GOOD
+    frozen = freeze(tmp_path, *lines)
+    assert frozen.items.facts == ({"counterfactual": list(b"7+1=")}, {})
+    without = freeze(tmp_path, GOOD, GOOD)
+    assert frozen.encoding.facts == without.encoding.facts  # the tokens are the same
+    assert frozen.encoding.hash != without.encoding.hash
+    with_start = freeze(tmp_path, *lines, bos="prepend")
+    assert with_start.items.facts[0]["counterfactual"] == with_start.sequences[0].tolist()[:1] + list(b"7+1=")
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ("12+1=", r"p\.jsonl:2: counterfactual has 5 tokens, the prompt 4; expected as many"),
+        (3, r"p\.jsonl:2: 'counterfactual' must be a text, it is 3"),
+    ],
+)
+def test_a_counterfactual_that_cannot_be_patched_with_is_refused(tmp_path, other, message):
+    with pytest.raises(EvalSetRefused, match=message):
+        freeze(tmp_path, GOOD, {**GOOD, "counterfactual": other})

@@ -16,6 +16,14 @@ WRITTEN = {
     "repeated_tokens": {"block": 50, "copies": 2},
     "ioi": {"n_prompts": 60},
     "prompts": {"file": "p.jsonl"},
+    "greater_than": {"min_years": 80},
+    "acronyms": {"min_initials": 10},
+    "few_shot": {"shots": 5},
+    "addition": {"notation": "words"},
+    "sorting": {"items": "numbers"},
+    "bracket_matching": {"min_kinds": 3},
+    "rhyme": {"n_prompts": 60},
+    "translation": {"language": "synonyms"},
 }
 
 
@@ -34,10 +42,10 @@ def test_a_table_of_a_study_file_makes_settings_and_back(kind):
 def test_an_unknown_kind_or_key_is_named():
     with pytest.raises(
         UnknownName,
-        match=r"kind 'txt'; did you mean 'text'\? there are ioi, prompts, repeated_tokens, stdlib, text",
+        match=r"kind 'txt'; did you mean 'text'\? there are acronyms, addition, .*, rhyme, sorting, stdlib, text",
     ):
         make_eval_set({"kind": "txt"})
-    with pytest.raises(EvalSetRefused, match="needs a kind: ioi, prompts, repeated_tokens, stdlib, text"):
+    with pytest.raises(EvalSetRefused, match=r"needs a kind: acronyms, .*, ioi, prompts, repeated_tokens"):
         make_eval_set({"files": ["a.txt"]})
     with pytest.raises(ValidationError, match="contxt"):
         make_eval_set({"kind": "stdlib", "contxt": 5})

@@ -12,3 +12,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.ingest.families.fixtures import build_cache
 
     return build_cache(tmp_path_factory.mktemp("hub"))
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny repository of every layout of `.pth` files."""
+    from tests.ingest.families.repositories import ALL, write_repository
+
+    root = tmp_path_factory.mktemp("repositories")
+    for model in ALL:
+        write_repository(root, model)
+    return root

@@ -13,8 +13,9 @@ class SmallHub:
     """Repositories as {repository: {revision: {file: bytes}}}, and what goes wrong with them.
 
     breaks_off: how many bytes of a file are sent before the connection ends. gated: repositories that ask for
-    terms. status: answered to everything. endless: files that are sent for ever; `began` and `cut` say when one was asked
-    for, and when its reader had enough. requested: names of files that were sent, and from which byte, in order.
+    terms. status: answered to everything. endless: files that are sent for ever; `began` and `cut` say when one
+    was asked for, and when its reader had enough. gone: files that are listed and no longer there. requested:
+    names of files that were sent, and from which byte, in order.
     """
 
     def __init__(self, repositories: dict[str, dict[str, dict[str, bytes]]]) -> None:
@@ -25,6 +26,7 @@ class SmallHub:
         self.endless: set[str] = set()
         self.began = Event()
         self.cut = Event()
+        self.gone: set[str] = set()
         self.requested: list[tuple[str, int]] = []
         self.endpoint = ""
 
@@ -93,6 +95,9 @@ def serving(hub: SmallHub) -> Iterator[SmallHub]:
                 self.answer(200, json.dumps(body).encode())
 
         def send_file(self, repository: str, commit: str, name: str) -> None:
+            if name in hub.gone:
+                self.refuse(404, "EntryNotFound")
+                return
             [content] = {
                 files[name]
                 for revision, files in hub.repositories[repository].items()

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from archive.errors import UnknownName
-from ingest.catalogue import FOLDER, Catalogue, Labels, read_catalogue
+from ingest.catalogue import FOLDER, Catalogue, Labels, Schedule, Size, read_catalogue
+from ingest.families.published import PublishedFamily
 from ingest.family import FAMILIES, CheckpointRef, make_family
 from ingest.importers.pythia_runs import pythia_run
 from pathscope.__main__ import app
@@ -32,12 +33,16 @@ def test_every_catalogue_file_has_its_family() -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_runs_and_checkpoints_are_sound(name: str) -> None:
     family = make_family(name)
+    assert isinstance(family, PublishedFamily)
     specs = family.runs()
     assert len({spec.name for spec in specs}) == len({spec.repository for spec in specs}) == len(specs)
     for spec in specs:
         steps = [ref.step for ref in family.checkpoints(spec)]
         assert steps == sorted(set(steps))
-        assert steps[-1] == spec.final_step
+        if family.schedule_of(spec).listed:
+            assert not steps  # nobody knows before they are listed
+        else:
+            assert steps[-1] == spec.final_step
         record = spec.record()
         assert record.name == spec.name
         assert spec.name not in record.aliases
@@ -60,12 +65,29 @@ def test_every_defect_concerns_a_checkpoint_that_is_listed(name: str) -> None:
         assert len(concerned) == len(labels) * len(set(concerned)) > 0, defect.what
 
 
+def counted(family: str, key: str, size: Size) -> int:
+    """Parameters of a small transformer in TransformerLens' layout, by hand."""
+    d, mlp = size.d_model, size.d_mlp
+    inner = size.n_heads * (32 if family == "redwood" else 64)
+    norms = 0 if key == "demo" else 2 * d
+    solu = family == "solu_pile" or key.startswith("solu")
+    attention = 4 * d * inner + 3 * inner + d + norms
+    neurons = (2 * d * mlp + mlp + d + norms + (2 * mlp if solu else 0)) if mlp else 0
+    final = norms - (d if family == "solu_pile" and size.n_layers <= 6 else 0)
+    outer = 2 * size.d_vocab * d + size.context * d + (size.d_vocab if family == "redwood" else 0)
+    return outer + size.n_layers * (attention + neurons) + final
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_parameters_are_those_of_the_model_of_that_shape(name: str) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     catalogue = read_catalogue(name)
+    if catalogue.architecture in ("TransformerLens", "minGPT"):
+        for key, size in catalogue.size.items():
+            assert size.n_params == counted(name, key, size), key
+        return
     for size in catalogue.size.values():
         if size.n_params > 2e9:
             continue  # the formula is the same; building 36 layers twice takes seconds
@@ -308,6 +330,57 @@ def test_what_is_not_verified_is_printed_as_such() -> None:
     assert "UNVERIFIED: status 3" in text
     assert "reported: EleutherAI/pythia issue 203" in text
     assert "pythia-14m-deduped: seeds and schedule are UNVERIFIED" in printed("pythia")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_whatever_is_printed_of_a_family_says_how_it_is_known(name: str) -> None:
+    catalogue, text = read_catalogue(name), " ".join(printed(name).split())
+    used = {thing.evidence for _, thing in catalogue._with_evidence()}
+    assert {str(catalogue.evidence[key]) for key in used if str(catalogue.evidence[key]) not in text} == set()
+    doubted = {key for key in used if catalogue.evidence[key].kind == "unverified"}
+    assert text.count("UNVERIFIED: ") >= len(doubted)
+
+
+def test_what_is_listed_later_says_so() -> None:
+    text = printed("toy_models")
+    assert "listed at first fetch" in text
+    assert "checkpoints of solu-1l-wiki, solu-4l-wiki" in text
+    assert "UNVERIFIED: only the name says what it is" in text
+    assert "solu-4l-wiki: goes on from solu-4l (fine-tuning, training continued on Wikipedia)" in text
+    assert "listed at first fetch" in printed()
+    [row] = [r for r in json.loads(printed("othello_gpt", "--json"))["family"]["runs"]]
+    assert row["n_checkpoints"] is None
+    assert json.loads(printed("opt", "--json"))["family"]["runs"][0]["n_checkpoints"] == 1
+
+
+def test_a_schedule_is_a_formula_or_is_listed() -> None:
+    for wrong in ({}, {"listed": "some", "pieces": [{"at": [1]}], "revision": "main", "count": 1}):
+        with pytest.raises(ValidationError, match="either `pieces` and `revision`, or `listed`"):
+            Schedule.model_validate({"evidence": "x", **wrong})
+
+
+def test_runs_that_go_on_from_another_name_one_that_is_known() -> None:
+    for name in FILES:
+        family = make_family(name)
+        for spec in family.runs():
+            if spec.parent_run:
+                assert family.find(spec.parent_run).name == spec.parent_run
+                assert spec.intervention
+
+
+def test_all_small_models_are_there() -> None:
+    names = {
+        spec.name
+        for name in ("toy_models", "solu_pile", "redwood", "othello_gpt")
+        for spec in make_family(name).runs()
+    }
+    assert names == {
+        *(f"{kind}-{n}l" for kind in ("attn-only", "gelu", "solu") for n in (1, 2, 3, 4)),
+        *(f"solu-{n}l" for n in (6, 8, 10, 12)),
+        *(f"solu-{n}l-pile" for n in (1, 2, 4, 6, 8, 10, 12)),
+        *("solu-1l-wiki", "solu-4l-wiki", "attn-only-2l-demo", "redwood_attn_2l", "othello-gpt"),
+    }
+    assert make_family("solu_pile").find("solu-4l-old").repository == "NeelNanda/SoLU_4L_v11_old"
 
 
 def test_a_task_can_be_described() -> None:

@@ -371,10 +371,11 @@ def test_planning_with_families_loads_no_torch(tmp_path: Path) -> None:
 
     program = (
         "import sys\nfrom ingest.family import FAMILIES, make_family\n"
-        "for name in ('pythia', 'polypythias', 'stanford_gpt2', 'opt', 'gpt_neo', 'gpt2'):\n"
+        "for name in ('pythia', 'polypythias', 'stanford_gpt2', 'opt', 'gpt_neo', 'gpt2', 'toy_models', 'solu_pile',\n"
+        "             'redwood', 'othello_gpt'):\n"
         "    family = make_family(name)\n"
         "    [family.checkpoints(spec) for spec in family.runs()]\n    family.source('hub')\n"
-        "assert len(FAMILIES.entries()) == 10\n"
+        "assert len(FAMILIES.entries()) == 14\n"
         "print([m for m in ('torch', 'transformers', 'huggingface_hub') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -8,15 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from archive.errors import NoSpace, UsageError
 from ingest.family import CheckpointRef, make_family
 from ingest.sources import TOKENIZER, make_source
-from ingest.sources.base import CheckpointNotAvailable, Snapshot, Source
+from ingest.sources.base import CheckpointNotAvailable, Snapshot, Source, TokenizerNotAvailable
 from ingest.sources.fetcher import Fetcher
 from ingest.sources.files import Incomplete, wanted_files
 from ingest.sources.folder import FolderSource
 from ingest.sources.hub import HubSource
+from ingest.studies.loading import LoadSpec
 from tests.ingest.families.fixtures import CRFM, PYTHIA, commit_of, in_cache
 from tests.ingest.families.small_hub import SmallHub, serving
 
@@ -332,6 +334,28 @@ def test_a_disk_that_fills_up(hub: SmallHub, tmp_path: Path, monkeypatch: pytest
         own.get(NAME, "step0")
 
 
+def test_a_study_says_how_much_the_cache_may_hold(hub: SmallHub, tmp_path: Path) -> None:
+    def opened(**settings: object) -> Source:
+        return LoadSpec.model_validate(
+            {"family": "pythia", "source": f"hub:{tmp_path / 'own'}", **settings}
+        ).make_source()
+
+    assert isinstance(opened(), HubSource)
+    assert vars(opened())["budget_bytes"] == 50 * 10**9
+    assert vars(opened(cache_gb=1.5))["budget_bytes"] == 1_500_000_000
+    own = source(hub, tmp_path, budget_bytes=10 * SIZE)
+    for step in range(3):
+        own.release(own.get(NAME, f"step{step}"))
+    own.keep_within(SIZE + 100)
+    own.get(NAME, "step3")
+    assert len(list((tmp_path / "own").glob("models--*/snapshots/*/"))) == 1
+    for odd in (0, -1):
+        with pytest.raises(ValidationError, match="greater than 0"):
+            opened(cache_gb=odd)
+    with pytest.raises(ValidationError, match=r"nothing is fetched from path:x; leave it out"):
+        opened(cache_gb=5, source="path:x")
+
+
 def test_a_fetch_that_broke_off_counts_and_gives_way(hub: SmallHub, tmp_path: Path) -> None:
     left = tmp_path / "own" / "models--org--other" / "fetching" / ("a" * 40)
     left.mkdir(parents=True)
@@ -358,6 +382,20 @@ def test_a_folder_without_tokenizer_files_is_not_taken_for_a_tokenizer(cache: Pa
     (tmp_path / "model" / "main").mkdir(parents=True)
     (tmp_path / "model" / "main" / "vocab.json").write_text("{}")
     assert make_source(f"path:{tmp_path}", TOKENIZER).get(NAME, "main").folder == tmp_path / "model" / "main"
+
+
+def test_a_missing_tokenizer_is_called_one(tmp_path: Path) -> None:
+    family = make_family("pythia")
+    spec = family.find("pythia-14m")
+    with pytest.raises(TokenizerNotAvailable) as caught:
+        family.tokenizer(spec, f"path:{tmp_path}")
+    said = str(caught.value)
+    assert said.startswith(f"the tokenizer of pythia-14m (repository {spec.tokenizer}) is not available: ")
+    assert "has none of it" in said
+    assert "load.tokenizer" in said
+    assert "checkpoint" not in said
+    with pytest.raises(TokenizerNotAvailable, match="repository org/other"):
+        family.tokenizer(spec, f"path:{tmp_path}", "org/other")
 
 
 # --- fetching ahead -----------------------------------------------------------------------------------------

@@ -6,14 +6,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.nn.functional import layer_norm
 
 from ingest.mathematics.copying import (
+    among_top,
     copying_eig,
     copying_logit,
-    copying_null_sd,
-    copying_topk,
-    written_logits,
+    written,
 )
 from tests.references.heads import copying_eig_full, copying_logit_by_loops, in_top_by_loops
 
@@ -55,13 +53,12 @@ def test_a_head_that_turns_tokens_around_scores_zero() -> None:
 
 @pytest.mark.parametrize(("d_head", "published", "heads"), [(16, 0.095, 800), (64, 0.024, 150)])
 def test_random_weights_have_mean_zero_and_the_null_spread(d_head: int, published: float, heads: int) -> None:
-    assert copying_null_sd(d_head) == pytest.approx(published, rel=0.03)
-    d = 16 * d_head
+    sd, d = 1.5 / d_head, 16 * d_head
+    assert sd == pytest.approx(published, rel=0.03)
     values, outputs = random_heads(0, heads, d, d_head)
     # the orthonormal embedding of as many tokens as dimensions changes nothing
     eye = torch.eye(d).double()
     found = copying_eig(values, outputs, eye, eye)
-    sd = copying_null_sd(d_head)
     assert abs(float(found.mean())) < 4 * sd / math.sqrt(heads)
     # a spread of n draws is known to 1/√(2n); 3% for the finite size
     assert float(found.std()) == pytest.approx(sd, rel=4 / math.sqrt(2 * heads) + 0.03)
@@ -100,53 +97,27 @@ def test_pure_copying_raises_nothing_else_and_random_logits_a_fair_share() -> No
     assert float(found.mean()) == pytest.approx(2 / n - 1, abs=4 * float(found.std()) / math.sqrt(heads))
 
 
-@given(st.integers(0, 999), st.integers(1, 8))
+@given(st.integers(0, 999), st.integers(1, 12))
 def test_being_among_the_top_agrees_with_loops(seed: int, k: int) -> None:
     logits = draw(seed, 12, 9).mul(2).round()
     own = torch.randint(9, (12,), generator=torch.Generator().manual_seed(seed))
-    found = float(copying_topk(logits, own, k))
+    found = float(among_top(logits, own, k).double().mean())
     assert found == pytest.approx(in_top_by_loops(logits.tolist(), own.tolist(), k))
 
 
 def test_chance_of_being_among_the_top() -> None:
     n, k, n_tokens = 4000, 5, 50
-    found = float(copying_topk(draw(0, n, n_tokens), torch.arange(n) % n_tokens, k))
+    found = float(among_top(draw(0, n, n_tokens), torch.arange(n) % n_tokens, k).double().mean())
     chance = k / n_tokens
     assert found == pytest.approx(chance, abs=4 * math.sqrt(chance * (1 - chance) / n))
 
 
-def test_a_copying_head_has_every_token_on_top_and_with_the_sign_turned_none() -> None:
-    d = 16
-    inputs = torch.linalg.qr(draw(0, d, d)).Q
-    eye, own = torch.eye(d).double(), torch.arange(d)
-    for negative, expected in ((False, 1.0), (True, 0.0)):
-        logits = written_logits(
-            inputs, eye, eye, inputs.T, final_weight=torch.ones(d).double(), negative=negative
-        )
-        assert float(copying_topk(logits, own, 1)) == expected
-
-
-def test_written_logits_step_by_step() -> None:
-    inputs, value, output, unembedding = draw(0, 3, 6), draw(1, 6, 2), draw(2, 2, 6), draw(3, 6, 9)
-    v_bias, weight, bias = draw(4, 2), draw(5, 6), draw(6, 6)
-    written = (inputs @ value + v_bias) @ output
-    torch.testing.assert_close(
-        written_logits(inputs, value, output, unembedding, value_bias=v_bias), written @ unembedding
-    )
-    torch.testing.assert_close(
-        written_logits(
-            inputs,
-            value,
-            output,
-            unembedding,
-            value_bias=v_bias,
-            final_weight=weight,
-            final_bias=bias,
-            eps=0.1,
-            negative=True,
-        ),
-        layer_norm(-written, (6,), weight, bias, eps=0.1) @ unembedding,
-    )
+def test_what_a_head_would_write_step_by_step() -> None:
+    inputs, values, outputs, bias = draw(0, 3, 6), draw(1, 2, 6, 4), draw(2, 2, 4, 6), draw(4, 2, 4)
+    found = written(inputs, values, outputs, bias)
+    for head in range(2):
+        torch.testing.assert_close(found[head], (inputs @ values[head] + bias[head]) @ outputs[head])
+    torch.testing.assert_close(written(inputs, values, outputs), written(inputs, values, outputs, 0 * bias))
 
 
 @given(st.integers(0, 99), st.permutations(range(4)))

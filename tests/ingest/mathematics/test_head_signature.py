@@ -10,12 +10,9 @@ from hypothesis import strategies as st
 from ingest.mathematics.head_signature import (
     DISTANCES,
     N_CLASSES,
-    PARTS,
     attention_to_classes,
     distance_profiles,
-    head_signature,
     output_norms,
-    output_share,
     signature_labels,
 )
 from tests.references.heads import classes_by_loops, distances_by_loops
@@ -82,41 +79,32 @@ def test_order_of_sequences_and_names_of_heads_do_not_matter(seed: int, order: l
 def test_output_norms_are_those_of_what_heads_write() -> None:
     mixed = torch.randn(2, 5, 3, 4, generator=torch.Generator().manual_seed(0))
     outputs = torch.randn(3, 4, 8, generator=torch.Generator().manual_seed(1))
-    written = torch.einsum("sphi,him->sphm", mixed, outputs)
-    torch.testing.assert_close(
-        output_norms(mixed, outputs), written.double().norm(dim=-1).mean((0, 1)), rtol=1e-6, atol=0
-    )
-    torch.testing.assert_close(output_norms(mixed[0], outputs).shape, (3,))
-    share = output_share(torch.tensor([[1.0, 3.0], [0.0, 4.0]]))
-    assert share.tolist() == [[0.125, 0.375], [0, 0.5]]
+    written = torch.einsum("sphi,him->sphm", mixed, outputs).double().norm(dim=-1)
+    torch.testing.assert_close(output_norms(mixed, outputs), written, rtol=1e-5, atol=0)
+    torch.testing.assert_close(output_norms(mixed[0], outputs), written[0], rtol=1e-5, atol=0)
+    turn = torch.linalg.qr(torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(2))).Q
+    turned = output_norms(torch.einsum("sphi,hij->sphj", mixed, turn), turn.mT @ outputs)
+    torch.testing.assert_close(turned, written, rtol=1e-5, atol=0)  # whatever the basis of d_head
+    assert output_norms(mixed, torch.zeros_like(outputs)).eq(0).all()
 
 
-def parts(heads: int) -> dict[str, torch.Tensor]:
-    found, start = {}, 0
-    for name, length in PARTS.items():
-        numbers = torch.arange(start, start + length).expand(heads, length)
-        found[name] = numbers[:, 0] if length == 1 else numbers
-        start += length
-    return found
+def test_labels_say_what_there_is() -> None:
+    plain = signature_labels(repeats=False, classes=False)
+    assert len(plain) == 3 + len(DISTANCES)
+    assert plain[:4] == ("previous_token", "first_token", "attention_entropy", "distance 0")
+    assert set(signature_labels(repeats=True, classes=False)) - set(plain) == {
+        "prefix_matching",
+        "duplicate_token",
+    }
+    everything = signature_labels(repeats=True, classes=True)
+    assert len(set(everything)) == len(everything) == len(plain) + 2 + N_CLASSES
+    assert everything[-1] == "class special"
 
 
-def test_parts_stand_side_by_side_under_their_labels() -> None:
-    signature = head_signature(parts(2))
-    labels = signature_labels()
-    assert signature.shape == (2, len(labels)) == (2, 99)
-    assert signature.tolist() == [list(range(99))] * 2
-    assert len(set(labels)) == 99
-    for label in ("prefix_matching:text", "copying_eig", "distance 4", "class number", "output_share"):
-        at = labels.index(label)
-        part = label.split(" ")[0]
-        assert at in parts(1)[part].flatten().tolist()
-
-
-def test_incomplete_parts_are_refused() -> None:
-    whole = parts(2)
-    with pytest.raises(ValueError, match="missing or unknown: \\['copying_eig'\\]"):
-        head_signature({name: part for name, part in whole.items() if name != "copying_eig"})
-    with pytest.raises(ValueError, match="missing or unknown: \\['mood'\\]"):
-        head_signature({**whole, "mood": whole["class"]})
-    with pytest.raises(ValueError, match="part 'class' has 16 numbers a head; expected 7"):
-        head_signature({**whole, "class": whole["distance"]})
+def test_classes_of_long_sequences_agree_with_whole_matrices() -> None:
+    # longer than the queries taken together
+    pattern = patterns(3, 2, 3, 150)
+    classes = torch.randint(N_CLASSES, (2, 150), generator=torch.Generator().manual_seed(4))
+    of_class = torch.nn.functional.one_hot(classes, N_CLASSES).double()
+    expected = pattern.double() @ of_class[:, None]
+    torch.testing.assert_close(attention_to_classes(pattern, classes).double(), expected, rtol=0, atol=1e-6)

@@ -5,7 +5,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.ingest.test_fourier import adder, random
 
 from ingest.mathematics.fourier import VARIANTS, grid_transform
 from ingest.mathematics.trig_losses import (
@@ -15,6 +14,7 @@ from ingest.mathematics.trig_losses import (
     pair_losses,
     restricted_losses,
 )
+from tests.ingest.mathematics.test_fourier import adder, random
 from tests.references.fourier import pair_losses_by_loops, part_by_directions
 
 

@@ -100,3 +100,17 @@ def test_models_that_cannot_be_folded_are_refused() -> None:
         fold_ln(weights)
     with pytest.raises(ValueError, match=r"no known reader of LayerNorm 'embed\.ln'"):
         fold_ln({"embed.ln.w": torch.ones(3), "embed.ln.b": torch.zeros(3)})
+
+
+def test_a_last_norm_that_subtracts_no_mean_is_folded_and_nothing_centred() -> None:
+    weights = model(3)
+    del weights["ln_final.b"]
+    folded = fold_ln(weights)
+    expected = weights["ln_final.w"][:, None] * weights["unembed.W_U"]
+    assert torch.equal(folded["unembed.W_U"], expected)
+    assert "unembed.b_U" not in folded
+    assert "ln_final.w" not in folded
+    # the others are as ever
+    torch.testing.assert_close(folded["blocks.1.mlp.W_in"], fold_ln(model(3))["blocks.1.mlp.W_in"])
+    with pytest.raises(ValueError, match=r"no tensor ln_final\.b"):
+        fold_ln_center(weights)

@@ -40,6 +40,7 @@ DEFINITIONS = {
     "head.prefix_matching": (1, "sum_targets"),
     "head.prefix_matching:last_target": (1, "last_target"),
     "head.prefix_matching:mean_entry": (1, "mean_entry"),
+    "head.prefix_matching:without_first": (1, "without_first"),
     "head.preceding_token": (-1, "sum_targets"),
     "head.duplicate_token": (0, "sum_targets"),
 }
@@ -124,6 +125,44 @@ def test_an_ideal_induction_head_scores_one_and_half_where_two_targets_share():
     assert scored("head.prefix_matching", pattern, tokens, copies).item() == 1
     assert scored("head.prefix_matching:last_target", pattern, tokens, copies).item() == pytest.approx(0.75)
     assert scored("head.prefix_matching:mean_entry", pattern, tokens, copies).item() == pytest.approx(0.75)
+
+
+def test_a_head_that_mostly_rests_on_the_first_token_matches_with_what_is_left():
+    tokens, copies = repeated(5, 2)
+    resting = torch.zeros(11, 11, dtype=torch.float64)
+    resting[:, 0] = 1
+    pattern = resting.clone()
+    for query in range(6, 11):
+        pattern[query] = (
+            0.75 * torch.eye(11)[0] + 0.2 * torch.eye(11)[query - 4] + 0.05 * torch.eye(11)[query]
+        )
+    without = "head.prefix_matching:without_first"
+    assert scored("head.prefix_matching", pattern, tokens, copies).item() == pytest.approx(0.2)
+    assert scored(without, pattern, tokens, copies).item() == pytest.approx(0.8)
+    # nothing is left of it, and nothing is not a match
+    assert scored(without, resting, tokens, copies).item() == 0
+
+
+@given(share=st.floats(0, 0.99), seed=st.integers(0, 99))
+def test_resting_more_on_the_first_token_changes_nothing_without_it(share, seed):
+    tokens, copies = repeated(3, 3)
+    pattern = random_patterns(seed, 10)
+    resting = (1 - share) * pattern + share * torch.eye(10)[0]
+    mask = followers(tokens, copies)
+    before, after = (mask_score(p[None], mask, without_first=True).item() for p in (pattern, resting))
+    assert after == pytest.approx(before, rel=1e-9)
+    plain = mask_score(pattern[None], mask).item()
+    assert plain <= before <= 1
+    assert mask_score(resting[None], mask).item() == pytest.approx((1 - share) * plain)
+
+
+@pytest.mark.parametrize(("period", "n_copies"), [(25, 4), (50, 2)])
+def test_chance_without_the_first_token_is_that_of_uniform_attention_on_the_others(period, n_copies):
+    tokens, copies = repeated(period, n_copies)
+    # query q has one target in every earlier copy, among the q keys that are not the first
+    by_hand = [((q - 1) // period) / q for q in range(period + 1, tokens.shape[1])]
+    mask = followers(tokens, copies)
+    assert uniform_score(mask, without_first=True) == pytest.approx(np.mean(by_hand), rel=1e-12)
 
 
 def test_heads_that_look_elsewhere_are_told_apart():
@@ -247,3 +286,11 @@ def test_entropies_agree_with_the_loops_and_never_exceed_uniform_ones(seed, n):
         assert found[index].tolist() == pytest.approx(expected, abs=1e-12)
     largest = torch.arange(1, n + 1, dtype=torch.float64).log()
     assert (found <= largest + 1e-12).all()
+
+
+def test_entropies_of_long_sequences_agree_with_whole_matrices():
+    # longer than the queries taken together
+    pattern = random_patterns(5, 2, 3, 150)
+    torch.testing.assert_close(entropies(pattern), torch.special.entr(pattern).sum(-1), rtol=0, atol=1e-12)
+    of_layers = entropies(pattern[:, None].expand(-1, 2, -1, -1, -1))
+    assert torch.equal(of_layers[:, 1], of_layers[:, 0])

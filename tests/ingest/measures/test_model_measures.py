@@ -6,7 +6,6 @@ import torch
 
 from archive.schema.base import CellState
 from ingest.evalsets.classes import TokenClass
-from ingest.mathematics.copying import copying_null_sd
 from ingest.mathematics.head_signature import DISTANCES
 from ingest.measure import MEASURES
 from ingest.measures.copying import DRAWS, TOKENS, drawn_tokens
@@ -190,8 +189,8 @@ def test_copying_by_eigenvalues_is_that_of_the_token_by_token_matrix(model: Hook
 def test_random_weights_copy_no_more_than_chance() -> None:
     sizes = {"d_model": 64, "d_head": 8, "n_heads": 8, "n_layers": 4, "layer_norm": False}
     columns = taken(own(3, **sizes), "head.copying_eig").columns
-    assert abs(columns["value"].mean()) < 4 * copying_null_sd(8) / 32**0.5
-    assert columns["value"].std() == pytest.approx(copying_null_sd(8), rel=0.4)
+    assert abs(columns["value"].mean()) < 4 * 1.5 / 8 / 32**0.5
+    assert columns["value"].std() == pytest.approx(1.5 / 8, rel=0.4)
 
 
 def test_copying_by_logits_is_the_share_of_the_own_token(model: HookedModel) -> None:

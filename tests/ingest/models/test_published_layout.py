@@ -97,6 +97,8 @@ def test_our_own_runs_come_back_the_same(change):
         ({"activation": "solu"}, "no place for activation 'solu'"),
         ({"positions": "attention"}, "no place for positions 'attention'"),
         ({"input": "sum"}, "no place for input 'sum'"),
+        ({"attention_bias": True}, "no place for attention_bias"),
+        ({"unembed_bias": True}, "no place for unembed_bias"),
     ],
 )
 def test_what_the_published_layout_has_no_place_for_is_refused(change, words):

@@ -1,3 +1,4 @@
+import hashlib
 import math
 from dataclasses import replace
 
@@ -7,8 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from archive.identity import canonical_json
 from ingest.models.layout import ALIGNMENT, EXAMPLE_MULTIPLE, Layout
 from ingest.models.loaded import LoadedModel
+from ingest.models.own import OwnModel
 from ingest.models.small import Trace, forward, forward_each, initial_rows, solu, stack_views
 from tests.ingest.small_models import random_model, random_rows
 from tests.references.transformer_loops import logits_and_patterns
@@ -29,6 +32,13 @@ SHAPES = {
     "positions in attention": replace(BASE, positions="attention"),
     "positions in attention, one layer": replace(BASE, n_layers=1, positions="attention"),
     "positions in attention, layer norm": replace(BASE, positions="attention", layer_norm=True),
+    "biases": replace(BASE, attention_bias=True, unembed_bias=True),
+    "biases, norms without weights": replace(
+        BASE, attention_bias=True, layer_norm=True, norm_weights=False, activation="solu_ln"
+    ),
+    "RMS norm at the end": replace(BASE, layer_norm=True, final_rms=True, unembed_bias=True),
+    "RMS norm at the end, no weights": replace(BASE, layer_norm=True, final_rms=True, norm_weights=False),
+    "positions in attention, biases": replace(BASE, d_mlp=0, positions="attention", attention_bias=True),
     "summed": replace(BASE, input="sum"),
     "summed, one layer, positions in attention": replace(
         BASE, n_layers=1, input="sum", positions="attention"
@@ -297,3 +307,45 @@ def test_weights_hash_changes_with_any_weight_and_with_the_layout():
         hashes.add(LoadedModel("a", 0, replace(BASE, **change), model.weights).weights_hash)
     assert len(hashes) == len(model.weights) + 4
     assert LoadedModel("other", 9, BASE, dict(model.weights)).weights_hash == model.weights_hash
+
+
+def test_what_the_output_matrix_reads_is_after_the_norm_that_follows_solu():
+    for layout in (SHAPES["solu_ln"], SHAPES["biases, norms without weights"], BASE):
+        weights = stack_views(layout, random_rows(layout, 1))
+        before, after = [], []
+        forward(layout, weights, sequences(layout, 1, 3), (3,), Trace([], before, after))
+        for layer in range(layout.n_layers):
+            expected = before[layer]
+            if layout.activation == "solu_ln":
+                centred = expected - expected.mean(-1, keepdim=True)
+                expected = centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+                name = f"blocks.{layer}.mlp.ln"
+                if layout.norm_weights:
+                    expected = expected * weights[f"{name}.w"] + weights[f"{name}.b"]
+            torch.testing.assert_close(after[layer], expected, atol=1e-12, rtol=1e-12)
+
+
+def test_settings_that_came_later_leave_older_hashes_and_headers_as_they_were():
+    assert set(BASE.as_dict()) == {
+        *("n_tokens", "n_outputs", "n_positions", "n_layers", "d_model", "n_heads", "d_head", "d_mlp"),
+        *("activation", "layer_norm", "positions", "input"),
+    }
+    model = random_model(BASE)
+    digest = hashlib.sha256(canonical_json(BASE.as_dict()).encode())
+    for name in BASE.shapes:
+        digest.update(model.weights[name].numpy().tobytes())
+    assert model.weights_hash == digest.hexdigest()
+    later = replace(BASE, attention_bias=True, final_rms=True, norm_weights=False)
+    assert Layout(**later.as_dict()) == later
+    assert later.as_dict()["final_rms"] is True
+
+
+def test_a_model_as_measures_see_it_names_what_norms_without_weights_amount_to():
+    layout = SHAPES["RMS norm at the end, no weights"]
+    model = OwnModel(random_model(layout))
+    assert "ln_final.b" not in model.weight_names()
+    assert torch.equal(model.weight("ln_final.w"), torch.ones(layout.d_model))
+    assert torch.equal(model.weight("blocks.1.ln2.b"), torch.zeros(layout.d_model))
+    assert {name for name, _ in model.parameters()} == set(layout.shapes)
+    with pytest.raises(KeyError):
+        model.weight("ln_final.b")

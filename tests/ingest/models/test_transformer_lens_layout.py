@@ -22,6 +22,11 @@ SHAPES = {
     "shortformer": replace(BASE, d_mlp=0, positions="attention"),
     "shortformer, layer norm": replace(BASE, positions="attention", layer_norm=True),
     "no layers": replace(BASE, n_layers=0),
+    "biases": replace(BASE, layer_norm=True, attention_bias=True, unembed_bias=True),
+    "attention only, biases": replace(BASE, d_mlp=0, attention_bias=True, positions="attention"),
+    "LNPre, solu_ln": replace(BASE, activation="solu_ln", layer_norm=True, norm_weights=False),
+    "final RMS norm": replace(BASE, activation="solu_ln", layer_norm=True, final_rms=True),
+    "final RMS norm, LNPre": replace(BASE, layer_norm=True, norm_weights=False, final_rms=True),
 }
 
 
@@ -34,7 +39,7 @@ def test_logits_patterns_and_neurons_are_theirs(layout):
     model = random_model(layout, 1, torch.float64)
     config, state = to_transformer_lens(layout, model.weights)
     tokens = torch.randint(5, (20, 4), generator=torch.Generator().manual_seed(0))
-    logits, patterns, neurons = lens_forward(config, state, tokens)
+    logits, patterns, neurons, *_ = lens_forward(config, state, tokens)
     torch.testing.assert_close(model.logits(tokens), logits, rtol=1e-11, atol=1e-11)
     seen = model.activations(tokens, tokens, range(4))
     for layer, pattern in enumerate(patterns):
@@ -96,14 +101,28 @@ def test_buffers_zero_biases_and_what_their_config_leaves_to_be_worked_out_are_t
     assert from_transformer_lens(config, state)[0] == square
 
 
-@pytest.mark.parametrize(
-    "name", ["blocks.1.attn.b_Q", "blocks.0.attn.b_V", "blocks.0.attn.b_O", "unembed.b_U"]
-)
-def test_a_bias_that_is_not_zero_is_refused_by_name(name):
+@pytest.mark.parametrize("name", ["blocks.1.attn.b_Q", "blocks.0.attn.b_O", "unembed.b_U"])
+def test_a_bias_that_is_not_zero_makes_it_a_model_with_biases(name):
     config, state = converted()
+    state = {key: tensor.double() for key, tensor in state.items()}
     state[name] = state[name] + 0.1
-    with pytest.raises(UnknownLayout, match=f"tensor {name} is not zero and has no place"):
-        from_transformer_lens(config, state)
+    layout, weights = from_transformer_lens(config, state)
+    assert layout == replace(BASE, attention_bias="attn" in name, unembed_bias="attn" not in name)
+    tokens = torch.randint(5, (3, 4), generator=torch.Generator().manual_seed(2))
+    ours = LoadedModel("a", 0, layout, weights).logits(tokens)
+    torch.testing.assert_close(ours, lens_forward(config, state, tokens)[0], rtol=1e-11, atol=1e-11)
+
+
+def test_a_series_keeps_biases_that_are_zero_at_first():
+    config, state = converted()
+    first, _ = from_transformer_lens(config, state, keep_zeros=True)
+    later, _ = from_transformer_lens(
+        config, {name: t + 0.1 if ".b_" in name else t for name, t in state.items()}, keep_zeros=True
+    )
+    assert first == later == replace(BASE, attention_bias=True, unembed_bias=True)
+    del state["blocks.1.attn.b_K"]
+    with pytest.raises(UnknownLayout, match=r"no tensor blocks\.1\.attn\.b_K"):
+        from_transformer_lens(config, state, keep_zeros=True)
 
 
 @pytest.mark.parametrize(
@@ -127,10 +146,9 @@ def test_other_tensors_are_refused_by_name(change, words):
     ("change", "words"),
     [
         ({"act_fn": "gelu_new"}, "config has act_fn = 'gelu_new'; the small transformer has 'relu', 'gelu', 'solu'"),
-        ({"normalization_type": "LNPre"}, "normalization_type = 'LNPre'; the small transformer has None, 'LN'"),
+        ({"normalization_type": "RMS"}, "normalization_type = 'RMS'; the small transformer has None, 'LN', 'LNPre'"),
         ({"positional_embedding_type": "rotary"}, "positional_embedding_type = 'rotary'"),
         ({"attention_dir": "bidirectional"}, "attention_dir = 'bidirectional'"),
-        ({"final_rms": True}, "final_rms = True; the small transformer has False"),
         ({"attn_scale": 1.0}, "attn_scale = 1.0; the small transformer divides by 1.73205"),
         ({"n_key_value_heads": 1}, "shared between heads"),
         ({"output_logits_soft_cap": 30.0}, "output_logits_soft_cap = 30.0"),

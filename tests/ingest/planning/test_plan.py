@@ -105,6 +105,15 @@ def test_lasting_failures_are_tried_again_only_when_asked() -> None:
     assert plan(failed, retry=True).tasks[0].cells == {4: ("loss",)}
 
 
+def test_training_that_failed_with_other_settings_is_tried() -> None:
+    failed = log_cells(KnownCell(CellState.FAILED_PERMANENT, 1, 0))
+    assert make_plan([planned()], {"": WANTED}, failed, {}).tasks == ()
+    found = make_plan([planned()], {"": WANTED}, failed, {}, outdated={"s/a"})
+    assert (found.n_wanted, found.n_todo) == (8, 8)
+    [task] = found.tasks
+    assert (task.log_after, task.log_replace, task.started) == (-1, True, False)
+
+
 @pytest.mark.parametrize("state", [CellState.NOT_APPLICABLE, CellState.ABSENT_UPSTREAM, CellState.EXCLUDED])
 def test_settled_states_need_no_work(state: CellState) -> None:
     assert plan({**ALL, checkpoint_cell(4, "q1"): KnownCell(state, 1, 0)}).tasks == ()

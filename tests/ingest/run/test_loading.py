@@ -17,13 +17,15 @@ from ingest.evalsets.refusals import TokenizerRefused
 from ingest.evalsets.stored import stored_eval_set
 from ingest.mathematics.prompt_scores import prompt_scores
 from ingest.measuring.recompute import now, recompute_cells
-from ingest.run import scan_worker
+from ingest.planning.estimate import BudgetExceeded
+from ingest.run import loading_call, scan_worker
 from ingest.run.calls import ingest
 from ingest.run.conduct import IngestReport, Options
 from ingest.run.stopping import StopCheck
 from ingest.run.unit import is_permanent
 from ingest.studies.files import parse_study
 from ingest.studies.loading import LoadStudy
+from pathscope.commands.ingest import as_plain, summary
 from tests.ingest.run.running import Quiet
 from tests.ingest.run.series import CODE, N_CELLS, STEPS, TOML, build_series
 
@@ -93,6 +95,67 @@ def test_every_cell_is_filled_once_and_then_there_is_nothing_to_do(home: Path) -
     hashes = archive_in(home).rows("SELECT step, weights_hash FROM v_checkpoint ORDER BY step")
     assert [row["step"] for row in hashes] == list(STEPS)
     assert len({row["weights_hash"] for row in hashes}) == len(STEPS)
+
+
+def test_a_dry_run_says_how_many_rows_each_measure_will_have(home: Path, measured_once: Path) -> None:
+    report = go(home, dry_run=True)
+    estimated = report.estimated
+    assert estimated is not None
+    assert "\n  neuron.top: 48 rows of 1 cells, 0.0115 MB" in summary(as_plain(report))
+    found = {measure.measure: (measure.cells, measure.rows) for measure in estimated.rows}
+    stored = {
+        row["measure"]: (row["cells"], row["rows"])
+        for row in archive_in(measured_once).rows(
+            "SELECT measure, count(*) AS cells, sum(n_rows)::BIGINT AS rows FROM v_cell GROUP BY ALL"
+        )
+    }
+    assert found.keys() == stored.keys()
+    for measure in (
+        "token_loss",
+        "head.prefix_matching",
+        "head.previous_token",
+        "neuron.top",
+        "k_composition",
+    ):
+        assert found[measure] == stored[measure]
+    for measure in ("loss", "weight_norm"):  # a row a split or tensor is counted as ten
+        assert found[measure] == (stored[measure][0], 10 * stored[measure][0])
+
+
+def test_more_rows_than_a_measure_may_write_are_refused_before_anything_runs(home: Path) -> None:
+    few = 'max_rows = { "neuron.top" = 47 }\n[executor]'
+    with pytest.raises(
+        BudgetExceeded, match=r"neuron\.top would write an estimated 48 rows \(1 cells, .*allowed 47"
+    ):
+        go(home, TOML.replace("[executor]", few))
+    assert not (home / "x.duckdb").exists() or not counts(home)
+    planned = summary(as_plain(go(home, TOML.replace("[executor]", few), dry_run=True)))
+    assert "neuron.top: 48 rows of 1 cells, 0.0115 MB, MORE than the 47 allowed" in planned
+    with pytest.raises(UsageError, match=r"max_rows speaks of 'neuron\.topp', which is not among names"):
+        study_in(home, TOML.replace("[executor]", few.replace("top", "topp")))
+    assert go(home, TOML.replace("[executor]", few.replace("47", "48"))).state == "done"
+
+
+def test_short_memory_is_told_and_ends_in_fewer_processes(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading_call, "free_memory", lambda: 10**9)
+    monkeypatch.setattr(loading_call, "n_cores", lambda: 8)
+    local = TOML.replace('kind = "inline"', 'kind = "local"')
+    planned = go(home, local, dry_run=True).estimated
+    assert planned is not None
+    assert planned.n_workers == 2
+    assert planned.notes[0] in summary(as_plain(go(home, local, dry_run=True)))
+    [note] = planned.notes
+    assert "2 of 8 possible processes" in note
+    insisted = go(home, local.replace('"local"', '"local"\nprocesses = 5'), dry_run=True).estimated
+    assert insisted is not None
+    assert insisted.n_workers == 5
+    assert "5 processes may run out of it" in insisted.notes[0]
+    monkeypatch.setattr(loading_call, "free_memory", lambda: 10**8)
+    assert go(home).state == "done"
+    [log] = (home / "x.d" / "logs").glob("*.log")
+    assert "even one process may run out of it" in log.read_text()
 
 
 def test_another_measure_later_computes_only_that_one(measured: Path) -> None:

@@ -24,7 +24,7 @@ def test_the_promised_kinds_are_there():
     names = {path.stem for path in SHIPPED}
     assert names == {
         "demo", "modular_addition_113", "crossed_small", "crossed_gpu", "digit_addition_5", "induction", "skip_trigram",
-        "data_fraction", "weight_decay",
+        "data_fraction", "weight_decay", "language_model_small", "language_model_depths", "language_model_gpu",
     }  # fmt: skip
 
 
@@ -58,9 +58,11 @@ def test_a_shipped_study_says_what_it_costs_and_the_estimate_agrees(path, tmp_pa
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_measure_a_shipped_study_asks_for_applies(path):
     study = load_study(path)
-    written = study.file.train.model_dump(mode="json")
+    written = study.runs[-1].spec.model_dump(mode="json")  # the deepest, where depths are swept
     if "p" in written["task_params"]:
         written["task_params"]["p"] = 11  # as good a modulus for this, and sooner measured
+    if "evaluated" in written["task_params"]:
+        written["task_params"]["evaluated"] = 4
     spec = TrainSpec.model_validate(written)
     layout, task = spec.layout(), spec.make_task()
     views = stack_views(layout, initial_rows(layout, [0], torch.float32))

@@ -5,6 +5,7 @@ import torch
 
 from ingest.train.spec import Seeds, TrainSpec
 from ingest.train.trainer import TrainingData, train_batch
+from tests.ingest.tasks.corpora import write_texts
 from tests.ingest.training import hashes, logs, runs, same_log, train_in_another_process
 
 COMMON = {"batch": 8, "steps": 14, "checkpoints": {"per_octave": 1, "every": 5}}
@@ -25,15 +26,34 @@ TASKS = {
         "task_params": {"length": 6, "n_fillers": 8},
         "model": {"d_model": 16, "d_mlp": 0},
     },
+    "text": {
+        "task": "text",
+        "task_params": {"held_out": 1, "context": 20, "repeated": 0.5, "max_period": 12},
+        "model": {"n_layers": 2, "d_model": 16, "d_mlp": 16, "layer_norm": True, "positions": "attention"},
+    },
 }
 
 
-def spec_of(name):
-    return TrainSpec(**COMMON, **TASKS[name])
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    """A folder of texts, so that a test does not read the whole standard library."""
+    return write_texts(tmp_path_factory.mktemp("endless"), 3)
+
+
+@pytest.fixture
+def spec_of(texts):
+    """The settings of a task by its name."""
+    return lambda name: TrainSpec.model_validate({**COMMON, **_told(TASKS[name], texts)})
+
+
+def _told(chosen, texts):
+    if chosen["task"] != "text":
+        return chosen
+    return {**chosen, "task_params": {**chosen["task_params"], "files": (str(texts),)}}
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_a_run_has_the_same_bits_whatever_rides_along_and_wherever_it_is_interrupted(tmp_path, name):
+def test_a_run_has_the_same_bits_whatever_rides_along_and_wherever_it_is_interrupted(tmp_path, name, spec_of):
     spec = spec_of(name)
     train_batch(spec, runs(0, 1, 2), tmp_path / "three")
     train_batch(spec, runs(1), tmp_path / "alone", should_stop=iter([False] * 7 + [True]).__next__)
@@ -45,7 +65,7 @@ def test_a_run_has_the_same_bits_whatever_rides_along_and_wherever_it_is_interru
     assert same_log(logs(tmp_path / "alone"), log)
 
 
-def test_killed_on_endless_data_and_resumed_is_bit_identical(tmp_path):
+def test_killed_on_endless_data_and_resumed_is_bit_identical(tmp_path, spec_of):
     spec = spec_of("induction")
     train_batch(spec, runs(0, 1), tmp_path / "whole")
     assert train_in_another_process(spec, runs(0, 1), tmp_path / "killed", die_at=9, saves=[8]) == -9
@@ -55,7 +75,7 @@ def test_killed_on_endless_data_and_resumed_is_bit_identical(tmp_path):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_the_three_seeds_are_separate(name):
+def test_the_three_seeds_are_separate(name, spec_of):
     spec = spec_of(name)
 
     def batch(data_order, init=0, split=0):
