@@ -29,6 +29,7 @@ from archive.layout import pending_shards as pending_shards  # ingest asks the c
 from archive.lock import writer_lock
 from archive.manifest import FACT_TABLES, Manifest, read_manifest
 from archive.mapping import Dimensions
+from archive.pending import NotInserted
 from archive.reconcile import Decision, reconcile
 from archive.schema import dimensions as d
 from archive.schema.facts import FactTable
@@ -80,13 +81,7 @@ def commit_inbox(layout: Layout, *, patience: float = WRITE_PATIENCE, replay: bo
         waiting = pending_shards(layout)
         while waiting:
             batch, waiting = _next_batch(waiting, pool, layout, report)
-            while batch:
-                try:
-                    _commit_batch(layout, batch, report, patience)
-                    break
-                except _Refusal as refusal:  # the transaction is rolled back; go on without that shard
-                    _set_aside(layout, refusal.shard, str(refusal), report)
-                    batch = [shard for shard in batch if shard.manifest.path != refusal.shard]
+            _enter(layout, batch, report, patience)
     return report
 
 
@@ -101,6 +96,8 @@ def _is_the_shards_fault(error: Exception) -> bool:
 
     Anything else must not block the inbox for ever, whatever a strange shard makes our code or DuckDB raise.
     """
+    if isinstance(error, NotInserted):  # it may be another's
+        return False
     if isinstance(error, PathscopeError):
         return isinstance(error, ShardRefused)
     if isinstance(error, duckdb.Error | exc.DBAPIError):
@@ -165,6 +162,25 @@ def _unless_refused(read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
 
 def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, ShardRefused) else f"{type(error).__name__}: {error}"
+
+
+def _enter(layout: Layout, batch: Sequence[_Waiting], report: CommitReport, patience: float) -> None:
+    """Commit a batch without those of its shards that are refused."""
+    while batch:
+        try:
+            _commit_batch(layout, batch, report, patience)
+            return
+        except _Refusal as refusal:  # the transaction is rolled back; go on without that shard
+            _set_aside(layout, refusal.shard, str(refusal), report)
+            batch = [shard for shard in batch if shard.manifest.path != refusal.shard]
+        except NotInserted as error:
+            if len(batch) == 1:
+                _set_aside(layout, batch[0].manifest.path, str(error), report)
+                return
+            # rows of several went in together: which is at fault shows when each goes alone
+            for shard in batch:
+                _enter(layout, [shard], report, patience)
+            return
 
 
 def _commit_batch(layout: Layout, batch: Sequence[_Waiting], report: CommitReport, patience: float) -> None:

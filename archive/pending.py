@@ -10,6 +10,10 @@ from sqlalchemy import Table
 from archive.schema.base import arrow_type
 
 
+class NotInserted(Exception):
+    """A table does not take rows that waited, of one shard or another; the cause says why."""
+
+
 class Pending:
     """Rows that wait for one INSERT a table; who reads or changes such a table in the meantime flushes first."""
 
@@ -26,9 +30,12 @@ class Pending:
             self._waiting.setdefault(table.name, []).append(rows)
 
     def flush(self) -> None:
-        """Insert what waits, tables in the order in which they were first added to."""
+        """Insert what waits, tables in the order in which they were first added to; raises NotInserted."""
         for name, rows in self._waiting.items():
             self._raw.register("incoming_rows", pa.concat_tables(rows))
-            self._raw.execute(f"INSERT INTO {name} SELECT * FROM incoming_rows")
+            try:
+                self._raw.execute(f"INSERT INTO {name} SELECT * FROM incoming_rows")
+            except (duckdb.DataError, duckdb.IntegrityError) as error:
+                raise NotInserted(str(error)) from error
             self._raw.unregister("incoming_rows")
         self._waiting.clear()

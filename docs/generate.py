@@ -22,8 +22,8 @@ from ingest.task import TASKS
 from pathscope.__main__ import app
 from pathscope.facade import HOMES
 from pathscope.settings import Settings
+from queries.reading.select import RunSelection
 from queries.registry import all_queries
-from queries.select import RunSelection
 
 ROOT = Path(__file__).resolve().parent.parent
 LINE_LENGTH = 110

@@ -11,22 +11,22 @@ from pydantic import Field
 
 from archive.errors import UnknownName, UsageError
 from archive.store import Archive
-from queries.checkpoints import LeftOuts, Step, find_left_outs
-from queries.circuit_words import or_nan, plural
-from queries.event_times import describe_times, finite_or_none
-from queries.heads import index_limits
-from queries.quantities import Choice, Quantity, Which
+from queries.events.event_times import describe_times, finite_or_none
+from queries.reading.checkpoints import LeftOuts, Step, find_left_outs
+from queries.reading.heads import index_limits
+from queries.reading.quantities import Choice, Quantity, Which
+from queries.reading.role_scores import adjusted_by_run
+from queries.reading.roles import CONFIDENCE, Confidence
+from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
+from queries.reading.tables import floats, only_value, stretches, with_groups
+from queries.reading.variants import choose_variants
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, readable_sql
-from queries.role_scores import adjusted_by_run
-from queries.roles import CONFIDENCE, Confidence
-from queries.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.stats.bounds import beyond
 from queries.stats.few_runs import share_interval
 from queries.stats.transition_shape import Shape, transition_shape
-from queries.tables import floats, only_value, stretches, with_groups
-from queries.variants import choose_variants
+from queries.wording.circuits import or_nan, plural
 
 # masks with a measure of their own
 OWN = ("head.prefix_matching", "head.previous_token", "head.duplicate_token", "head.first_token")
@@ -132,7 +132,7 @@ class AttentionPatternCatalogue(Answer):
 
     def plot(self) -> go.Figure:
         """Every head's score by mask, a colour a run; found ones filled."""
-        from queries.circuit_plots import scores_by_mask
+        from queries.figures.circuits import scores_by_mask
 
         return scores_by_mask(self)
 

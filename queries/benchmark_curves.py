@@ -11,16 +11,16 @@ from pydantic import Field
 
 from archive.errors import UnknownName
 from archive.store import Archive
-from queries.checkpoints import find_left_out
 from queries.parameters import IntervalLevel
-from queries.quantities import Which, choose_quantity
+from queries.reading.checkpoints import find_left_out
+from queries.reading.quantities import Which, choose_quantity
+from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
+from queries.reading.tables import finite_rows, floats, only_value, stretches, with_groups
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, readable_sql
-from queries.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.stats.few_runs import detectable_difference
 from queries.stats.means import METHOD, mean_interval
-from queries.tables import finite_rows, floats, only_value, stretches, with_groups
 
 _SQL = """\
 SELECT run_id, run, step, tokens_seen, value, se, n_items
@@ -44,7 +44,7 @@ class BenchmarkCurves(Answer):
 
     def plot(self, *, x_scale: Literal["log", "linear"] = "log") -> go.Figure:
         """A line per run with ± one standard error."""
-        from queries.plots import benchmark
+        from queries.figures.plots import benchmark
 
         return benchmark(self, x_scale=x_scale)
 

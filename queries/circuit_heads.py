@@ -10,16 +10,20 @@ import plotly.graph_objects as go
 import pyarrow as pa
 
 from archive.store import Archive
-from queries.checkpoints import Step
-from queries.circuit_words import causal_limits, error_limits, or_nan, plural, rule_limits, shared_verdict
-from queries.event_times import finite_or_none
-from queries.heads import index_limits
-from queries.quantities import Which
-from queries.registry import query
-from queries.render import interval, number
-from queries.results import Answer, Provenance
-from queries.role_scores import TOTAL, Judged, Readings, adjusted_by_run, choose_scores, judge, read_scores
-from queries.roles import (
+from queries.events.event_times import finite_or_none
+from queries.reading.checkpoints import Step
+from queries.reading.heads import index_limits
+from queries.reading.quantities import Which
+from queries.reading.role_scores import (
+    TOTAL,
+    Judged,
+    Readings,
+    adjusted_by_run,
+    choose_scores,
+    judge,
+    read_scores,
+)
+from queries.reading.roles import (
     ATTENTION,
     CIRCUITS,
     CONFIDENCE,
@@ -36,9 +40,13 @@ from queries.roles import (
     RoleName,
     Task,
 )
-from queries.select import ALL_RUNS, Runs, Selected, select_runs
+from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
+from queries.reading.tables import in_order, only_value
+from queries.registry import query
+from queries.render import interval, number
+from queries.results import Answer, Provenance
 from queries.stats.few_runs import share_interval
-from queries.tables import in_order, only_value
+from queries.wording.circuits import causal_limits, error_limits, or_nan, plural, rule_limits, shared_verdict
 
 _TEXT, _WHOLE, _REAL = pa.string(), pa.int64(), pa.float64()
 _TABLE = pa.schema(
@@ -112,7 +120,7 @@ class CircuitHeads(Answer):
 
     def plot(self) -> go.Figure:
         """Every head by layer and score, a colour a role; those that have it filled."""
-        from queries.circuit_plots import heads_by_layer
+        from queries.figures.circuits import heads_by_layer
 
         return heads_by_layer(self)
 

@@ -11,15 +11,18 @@ import plotly.graph_objects as go
 import pyarrow as pa
 
 from archive.store import Archive
-from queries.circuit_words import causal_limits, error_limits, or_nan, plural, rule_limits
-from queries.event_times import finite_or_none
-from queries.heads import index_limits
-from queries.quantities import Which
-from queries.registry import query
-from queries.render import interval, number
-from queries.results import Answer, Provenance, Verdict, readable_sql
-from queries.role_scores import Readings, RoleChoices, adjusted_by_run, choose_scores, judge, read_scores
-from queries.roles import (
+from queries.events.event_times import finite_or_none
+from queries.reading.heads import index_limits
+from queries.reading.quantities import Which
+from queries.reading.role_scores import (
+    Readings,
+    RoleChoices,
+    adjusted_by_run,
+    choose_scores,
+    judge,
+    read_scores,
+)
+from queries.reading.roles import (
     ATTENTION,
     CONFIDENCE,
     LOGITS,
@@ -34,10 +37,14 @@ from queries.roles import (
     RoleName,
     Task,
 )
-from queries.select import ALL_RUNS, Runs, Selected, select_runs
+from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
+from queries.reading.tables import floats, in_order, stretches
+from queries.registry import query
+from queries.render import interval, number
+from queries.results import Answer, Provenance, Verdict, readable_sql
 from queries.stats.share_over_runs import METHOD, share_over_runs
 from queries.stats.transition_shape import Shape, steps_needed, transition_shape
-from queries.tables import floats, in_order, stretches
+from queries.wording.circuits import causal_limits, error_limits, or_nan, plural, rule_limits
 
 ALL_ROLES = "all roles"
 
@@ -140,7 +147,7 @@ class CircuitTransitionRate(Answer):
 
     def plot(self, *, x_scale: Literal["log", "linear"] = "log") -> go.Figure:
         """The curve of every head with a role, a colour a role."""
-        from queries.circuit_plots import circuit_curves
+        from queries.figures.circuits import circuit_curves
 
         return circuit_curves(self, x_scale=x_scale)
 

@@ -13,17 +13,8 @@ from pydantic import Field
 
 from archive.errors import UsageError
 from archive.store import Archive
-from queries.curves import Curves, read_curves
-from queries.event_times import TIME_FIELDS, describe_times, finite_or_none
-from queries.parameters import CrossingRule, CurveOrigin, IntervalLevel, SplitPart, Towards
-from queries.quantities import Which
-from queries.registry import query
-from queries.render import interval, number
-from queries.results import Answer, Provenance
-from queries.select import ALL_RUNS, Runs, select_runs
-from queries.stats.intervals import Bracket, crossing
-from queries.stats.multiple import Correction
-from queries.time_comparisons import (
+from queries.events.event_times import TIME_FIELDS, describe_times, finite_or_none
+from queries.events.time_comparisons import (
     ALPHA,
     SEED_FIELDS,
     Seed,
@@ -33,6 +24,15 @@ from queries.time_comparisons import (
     real,
     with_correction,
 )
+from queries.parameters import CrossingRule, CurveOrigin, IntervalLevel, SplitPart, Towards
+from queries.reading.curves import Curves, read_curves
+from queries.reading.quantities import Which
+from queries.reading.select import ALL_RUNS, Runs, select_runs
+from queries.registry import query
+from queries.render import interval, number
+from queries.results import Answer, Provenance
+from queries.stats.intervals import Bracket, crossing
+from queries.stats.multiple import Correction
 from queries.transition_times import better_direction
 
 GroupBy = Literal["condition", "family", "source", "init", "order", "split"]
@@ -93,7 +93,7 @@ class CompareTransitionTimes(Answer):
 
     def plot(self, *, x_scale: Literal["log", "linear"] = "log") -> go.Figure:
         """A bracket per run, by group."""
-        from queries.event_plots import event_brackets
+        from queries.figures.events import event_brackets
 
         return event_brackets(self.table, "group", self.label, x_scale=x_scale)
 

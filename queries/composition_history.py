@@ -13,15 +13,15 @@ from pydantic import Field
 
 from archive.errors import UsageError
 from archive.store import Archive
-from queries.checkpoints import LeftOuts, find_left_out, pick_checkpoints
-from queries.heads import index_limits, parse_head
-from queries.quantities import Choice, Which, choose_quantity
+from queries.reading.checkpoints import LeftOuts, find_left_out, pick_checkpoints
+from queries.reading.heads import index_limits, parse_head
+from queries.reading.quantities import Choice, Which, choose_quantity
+from queries.reading.select import ALL_RUNS, Runs, select_runs
+from queries.reading.tables import floats, stretches, with_groups
 from queries.registry import query
 from queries.render import number
 from queries.results import Answer, Provenance, Verdict, readable_sql
-from queries.select import ALL_RUNS, Runs, select_runs
 from queries.stats.composition_null import composition_p
-from queries.tables import floats, stretches, with_groups
 
 Mode = Literal["q", "k", "v"]
 Pair = tuple[int, int, int, int]  # source layer and head, destination layer and head
@@ -86,7 +86,7 @@ class CompositionHistory(Answer):
         self, *, of: Literal["z", "score"] = "z", x_scale: Literal["log", "linear"] = "log"
     ) -> go.Figure:
         """A line per run and pair."""
-        from queries.language_plots import composition_curves
+        from queries.figures.language import composition_curves
 
         return composition_curves(self, of, x_scale=x_scale)
 

@@ -10,17 +10,17 @@ import pyarrow as pa
 from pydantic import Field
 
 from archive.store import Archive
-from queries.event_specs import EventTimes, find_events
-from queries.event_times import finite_or_none
-from queries.orders import NULL, ORDER_SCHEMA, Order, find_order, order_limits
+from queries.events.event_specs import EventTimes, find_events
+from queries.events.event_times import finite_or_none
+from queries.events.orders import NULL, ORDER_SCHEMA, Order, find_order, order_limits
 from queries.parameters import CrossingRule, IntervalLevel
-from queries.quantities import Which
+from queries.reading.quantities import Which
+from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
+from queries.reading.tables import in_order
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance
-from queries.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.stats.intervals import Bracket
-from queries.tables import in_order
 
 _ROWS = pa.schema(
     [
@@ -75,7 +75,7 @@ class EventOrder(Answer):
 
     def plot(self, *, x_scale: Literal["log", "linear"] = "log") -> go.Figure:
         """A bracket per run and event."""
-        from queries.event_plots import event_brackets
+        from queries.figures.events import event_brackets
 
         return event_brackets(self.table, "event", "order of events", x_scale=x_scale)
 

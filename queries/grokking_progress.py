@@ -13,15 +13,14 @@ from pydantic import Field
 
 from archive.errors import NotComparable
 from archive.store import Archive
-from queries.event_times import TIME_FIELDS, describe_times, finite_or_none
+from queries.events.event_times import TIME_FIELDS, describe_times, finite_or_none
 from queries.parameters import IntervalLevel
-from queries.progress_words import MEASURES, limits_of_phases, sentence_of_phases
-from queries.quantities import Choice, Quantity, Want, Which
+from queries.reading.quantities import Choice, Quantity, Want, Which
+from queries.reading.scalars import Scalar, Scalars, read_scalars
+from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance
-from queries.scalars import Scalar, Scalars, read_scalars
-from queries.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.stats.intervals import Bracket
 from queries.stats.phases import (
     PHASES,
@@ -31,6 +30,7 @@ from queries.stats.phases import (
     memorization_end,
     phase_at,
 )
+from queries.wording.progress import MEASURES, limits_of_phases, sentence_of_phases
 
 Floats = NDArray[np.float64]
 Frequencies = Literal["auto", "final", "current"]
@@ -105,7 +105,7 @@ class GrokkingProgress(Answer):
 
     def plot(self, *, x_scale: Literal["log", "linear"] = "log") -> go.Figure:
         """Losses per run, and the ends of phases."""
-        from queries.progress_plots import progress
+        from queries.figures.progress import progress
 
         return progress(self, x_scale=x_scale)
 

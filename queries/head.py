@@ -12,15 +12,15 @@ from pydantic import Field
 
 from archive.errors import UsageError
 from archive.store import Archive
-from queries.checkpoints import LeftOuts, Step, find_left_outs
-from queries.heads import index_limits
-from queries.quantities import Choice, Which
+from queries.reading.checkpoints import LeftOuts, Step, find_left_outs
+from queries.reading.heads import index_limits
+from queries.reading.quantities import Choice, Which
+from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
+from queries.reading.tables import floats, stretches, with_groups
+from queries.reading.variants import choose_variants, variant_label
 from queries.registry import query
 from queries.render import number
 from queries.results import Answer, Provenance, readable_sql
-from queries.select import ALL_RUNS, Runs, Selected, select_runs
-from queries.tables import floats, stretches, with_groups
-from queries.variants import choose_variants, variant_label
 
 # kind of profile, and the parameter that says what its numbers belong to
 PROFILES = {
@@ -142,7 +142,7 @@ class Head(Answer):
 
     def plot(self, *, x_scale: Literal["log", "linear"] = "log") -> go.Figure:
         """A line per run and score, with the level of chance dotted."""
-        from queries.language_plots import head_curves
+        from queries.figures.language import head_curves
 
         return head_curves(self, x_scale=x_scale)
 

@@ -11,14 +11,14 @@ from pydantic import Field
 
 from archive.errors import UsageError
 from archive.store import Archive
-from queries.checkpoints import LeftOuts, find_left_out, pick_checkpoints
-from queries.heads import index_limits, parse_head
-from queries.quantities import Choice, Which, choose_quantity
+from queries.reading.checkpoints import LeftOuts, find_left_out, pick_checkpoints
+from queries.reading.heads import index_limits, parse_head
+from queries.reading.quantities import Choice, Which, choose_quantity
+from queries.reading.select import ALL_RUNS, Runs, select_runs
+from queries.reading.tables import floats, stretches, with_groups
 from queries.registry import query
 from queries.render import number
 from queries.results import Answer, Provenance, readable_sql
-from queries.select import ALL_RUNS, Runs, select_runs
-from queries.tables import floats, stretches, with_groups
 
 # on the fact table with the fewest joins: this is the one table that grows to 10^8 rows
 _SQL = """\
@@ -65,7 +65,7 @@ class HeadScoreHistory(Answer):
 
     def plot(self, *, x_scale: Literal["log", "linear"] = "log") -> go.Figure:
         """A line per run and head."""
-        from queries.plots import head_history
+        from queries.figures.plots import head_history
 
         return head_history(self, x_scale=x_scale)
 

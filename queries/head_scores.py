@@ -10,17 +10,17 @@ import pyarrow as pa
 from pydantic import Field
 
 from archive.store import Archive
-from queries.checkpoints import Picked, Step, find_left_out, pick_checkpoints
-from queries.heads import index_limits
 from queries.parameters import IntervalLevel
-from queries.quantities import Which, choose_quantity
+from queries.reading.checkpoints import Picked, Step, find_left_out, pick_checkpoints
+from queries.reading.heads import index_limits
+from queries.reading.quantities import Which, choose_quantity
+from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
+from queries.reading.tables import finite_rows, floats, only_value, stretches, with_groups
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, readable_sql
-from queries.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.stats.few_runs import detectable_difference
 from queries.stats.means import METHOD, mean_interval
-from queries.tables import finite_rows, floats, only_value, stretches, with_groups
 
 _SQL = """\
 SELECT run_id, run, step, 'L' || layer || 'H' || head AS name, layer, head, value, chance,
@@ -44,7 +44,7 @@ class HeadScores(Answer):
 
     def plot(self) -> go.Figure:
         """Layer × head grid of one run, with a menu of runs."""
-        from queries.plots import head_grid
+        from queries.figures.plots import head_grid
 
         return head_grid(self)
 

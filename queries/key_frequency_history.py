@@ -14,18 +14,18 @@ from pydantic import Field
 
 from archive.errors import NotComparable, UsageError
 from archive.store import Archive
-from queries.checkpoints import find_left_outs
+from queries.events.shared_choices import shared_choices, sharing_in_words
 from queries.parameters import IntervalLevel
-from queries.quantities import Choice, Want, Which, choose_quantities
+from queries.reading.checkpoints import find_left_outs
+from queries.reading.quantities import Choice, Want, Which, choose_quantities
+from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
+from queries.reading.tables import in_order
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, readable_sql
-from queries.select import ALL_RUNS, Runs, Selected, select_runs
-from queries.shared_choices import shared_choices, sharing_in_words
 from queries.stats.few_runs import share_interval
 from queries.stats.permuted_choice import overlap_p, uniform_choice_p
 from queries.stats.pooled_share import METHOD, pooled_share
-from queries.tables import in_order
 
 Floats = NDArray[np.float64]
 Rule = Literal["W_E", "W_L", "logits", "neurons"]
@@ -118,7 +118,7 @@ class KeyFrequencyHistory(Answer):
 
     def plot(self, *, x_scale: Literal["log", "linear"] = "log") -> go.Figure:
         """When each run used which frequency."""
-        from queries.progress_plots import key_frequencies
+        from queries.figures.progress import key_frequencies
 
         return key_frequencies(self, x_scale=x_scale)
 

@@ -11,16 +11,16 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from archive.store import Archive
-from queries.curves import AXIS_COLUMN, Axis, Curves, read_curves
 from queries.parameters import CurveOrigin, IntervalLevel, SplitPart
-from queries.quantities import Which
+from queries.reading.curves import AXIS_COLUMN, Axis, Curves, read_curves
+from queries.reading.quantities import Which
+from queries.reading.select import ALL_RUNS, Runs, select_runs
+from queries.reading.tables import floats, only_value, stretches
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance
-from queries.select import ALL_RUNS, Runs, select_runs
 from queries.stats.few_runs import detectable_difference
 from queries.stats.means import METHOD, t_half_width
-from queries.tables import floats, only_value, stretches
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -43,7 +43,7 @@ class LossCurves(Answer):
         self, *, x_scale: Literal["log", "linear"] = "log", y_scale: Literal["log", "linear"] = "linear"
     ) -> go.Figure:
         """Thin line per run, band and mean per group; step 0 stays on the log axis, behind a break."""
-        from queries.plots import curves
+        from queries.figures.plots import curves
 
         return curves(self, x_scale=x_scale, y_scale=y_scale)
 

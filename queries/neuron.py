@@ -10,22 +10,22 @@ from pydantic import Field
 
 from archive.errors import NotComparable, UsageError
 from archive.store import Archive
-from queries.checkpoints import LeftOuts, Step, find_left_outs
-from queries.heads import index_limits
-from queries.neuron_examples import Tops, read_texts, tops_by_run
-from queries.neuron_tables import (
+from queries.reading.checkpoints import LeftOuts, Step, find_left_outs
+from queries.reading.heads import index_limits
+from queries.reading.neuron_examples import Tops, read_texts, tops_by_run
+from queries.reading.neuron_tables import (
     effect_table,
     example_table,
     histogram_table,
     history_table,
     summary_table,
 )
-from queries.quantities import Choice, Want, Which, choose_quantities
+from queries.reading.quantities import Choice, Want, Which, choose_quantities
+from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
+from queries.reading.tables import in_order
 from queries.registry import query
 from queries.render import number
 from queries.results import Answer, Provenance, readable_sql
-from queries.select import ALL_RUNS, Runs, Selected, select_runs
-from queries.tables import in_order
 
 _BESIDE = {
     "neuron.statistics": "fact_neuron",
@@ -102,7 +102,7 @@ class Neuron(Answer):
         x_scale: Literal["log", "linear"] = "log",
     ) -> go.Figure:
         """A line per run over training."""
-        from queries.language_plots import neuron_curves
+        from queries.figures.language import neuron_curves
 
         return neuron_curves(self, of, x_scale=x_scale)
 

@@ -13,7 +13,8 @@ from pydantic import Field
 
 from archive.errors import UsageError
 from archive.store import Archive
-from queries.checkpoint_pairs import (
+from queries.parameters import IntervalLevel
+from queries.reading.checkpoint_pairs import (
     Pair,
     RunA,
     RunB,
@@ -23,18 +24,17 @@ from queries.checkpoint_pairs import (
     refuse_other_numbering,
     select_ends,
 )
-from queries.checkpoints import find_left_out
-from queries.delta_tables import table_of
-from queries.neuron_examples import chance_overlap
-from queries.parameters import IntervalLevel
-from queries.quantities import Which, choose_quantity
+from queries.reading.checkpoints import find_left_out
+from queries.reading.delta_tables import table_of
+from queries.reading.neuron_examples import chance_overlap
+from queries.reading.quantities import Which, choose_quantity
+from queries.reading.select import ALL_RUNS, Runs
+from queries.reading.tables import floats, only_value, stretches
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, readable_sql
-from queries.select import ALL_RUNS, Runs
 from queries.stats.means import METHOD, mean_interval
 from queries.stats.ranked_lists import PERSISTENCE, least_above_chance, overlaps
-from queries.tables import floats, only_value, stretches
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -114,7 +114,7 @@ class NeuronChange(Answer):
 
     def plot(self) -> go.Figure:
         """Mean overlap by layer."""
-        from queries.compare_plots import kept_by_layer
+        from queries.figures.compare import kept_by_layer
 
         return kept_by_layer(self)
 

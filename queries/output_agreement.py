@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 
 from archive.errors import UsageError
 from archive.store import Archive
-from queries.checkpoints import Picked, Step, find_left_outs, pick_checkpoints
-from queries.output_pairs import agreement_of_lists, agreement_of_losses, known_as
 from queries.parameters import IntervalLevel
-from queries.quantities import Which
+from queries.reading.checkpoints import Picked, Step, find_left_outs, pick_checkpoints
+from queries.reading.output_pairs import agreement_of_lists, agreement_of_losses, known_as
+from queries.reading.quantities import Which
+from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
+from queries.reading.tables import in_order, only_value
+from queries.reading.token_outputs import Outputs, choose_outputs, read_lists, read_losses
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, Verdict
-from queries.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.stats import run_pairs
 from queries.stats.clusters import METHOD
 from queries.stats.output_divergence import LN2, Lists
 from queries.stats.run_pairs import mean_over_pairs
-from queries.tables import in_order, only_value
-from queries.token_outputs import Outputs, choose_outputs, read_lists, read_losses
 
 Floats = NDArray[np.float64]
 
@@ -109,7 +109,7 @@ class OutputAgreement(Answer):
 
     def plot(self) -> go.Figure:
         """The divergence, or without it the rank correlation, of every pair of runs."""
-        from queries.language_plots import pair_grid
+        from queries.figures.language import pair_grid
 
         return pair_grid(self)
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from queries.curves import Origin
+from queries.reading.curves import Origin
 from queries.stats.intervals import Rule
 
 IntervalLevel = Annotated[float, Field(gt=0, lt=1, description="level of the intervals")]

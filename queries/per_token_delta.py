@@ -11,9 +11,10 @@ from pydantic import Field
 
 from archive.errors import UsageError
 from archive.store import Archive
-from queries.checkpoint_pairs import RunA, RunB, StepA, StepB, pick_pairs, select_ends
-from queries.checkpoints import find_left_out
-from queries.delta_tables import (
+from queries.parameters import IntervalLevel
+from queries.reading.checkpoint_pairs import RunA, RunB, StepA, StepB, pick_pairs, select_ends
+from queries.reading.checkpoints import find_left_out
+from queries.reading.delta_tables import (
     PAIR,
     TokenChange,
     change_of,
@@ -23,17 +24,16 @@ from queries.delta_tables import (
     table_of,
     text_rows,
 )
-from queries.neuron_examples import read_texts
-from queries.parameters import IntervalLevel
-from queries.quantities import Which, choose_quantity
+from queries.reading.neuron_examples import read_texts
+from queries.reading.quantities import Which, choose_quantity
+from queries.reading.select import ALL_RUNS, Runs, RunSelection
+from queries.reading.tables import floats, only_value
+from queries.reading.token_deltas import SliceBy, TokenDeltas, class_names, read_deltas, read_sequence
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance
-from queries.select import ALL_RUNS, Runs, RunSelection
 from queries.stats import clusters, means
 from queries.stats.means import mean_interval
-from queries.tables import floats, only_value
-from queries.token_deltas import SliceBy, TokenDeltas, class_names, read_deltas, read_sequence
 
 FALSE_SHARE = 0.05  # of the slices called different, at most this share is expected to be wrong
 
@@ -86,7 +86,7 @@ class PerTokenDelta(Answer):
 
     def plot(self) -> go.Figure:
         """Mean difference of every slice with its interval."""
-        from queries.compare_plots import slice_dots
+        from queries.figures.compare import slice_dots
 
         return slice_dots(self)
 

@@ -20,8 +20,8 @@ from pydantic.fields import FieldInfo
 import queries
 from archive.errors import PathscopeError, UnknownName, UsageError
 from archive.store import Archive
+from queries.reading.select import RunSelection
 from queries.results import Answer
-from queries.select import RunSelection
 
 P = ParamSpec("P")
 A = TypeVar("A", bound=Answer)

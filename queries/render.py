@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from queries.tables import shared_folder, shared_words
+from queries.reading.tables import shared_folder, shared_words
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -12,15 +12,15 @@ import pyarrow as pa
 from pydantic import Field
 
 from archive.store import Archive
-from queries.curves import Axis
-from queries.event_times import describe_times, finite_or_none
-from queries.induction import SMALLEST_FALL, Fall, Formation, choose_induction, read_formations
+from queries.events.event_times import describe_times, finite_or_none
 from queries.parameters import IntervalLevel
-from queries.quantities import Which
+from queries.reading.curves import Axis
+from queries.reading.induction import SMALLEST_FALL, Fall, Formation, choose_induction, read_formations
+from queries.reading.quantities import Which
+from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, Verdict
-from queries.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.stats.few_runs import share_interval
 from queries.stats.means import mean_interval
 
@@ -108,7 +108,7 @@ class ReplicateInductionTransition(Answer):
 
     def plot(self, *, x_scale: Literal["log", "linear"] = "log") -> go.Figure:
         """The best head's score of every run, with the middle of each rise."""
-        from queries.language_plots import formation_curves
+        from queries.figures.language import formation_curves
 
         return formation_curves(self, x_scale=x_scale)
 

@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 import pyarrow as pa
 
 from archive.store import Archive
-from queries.checkpoints import LeftOuts
-from queries.quantities import Choice
+from queries.reading.checkpoints import LeftOuts
+from queries.reading.quantities import Choice
 
 Verdict = Literal["yes", "no", "unresolved"]
 

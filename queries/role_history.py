@@ -11,17 +11,13 @@ import pyarrow as pa
 from pydantic import Field
 
 from archive.store import Archive
-from queries.circuit_words import causal_limits, error_limits, or_nan, plural, rule_limits
-from queries.event_times import TIME_FIELDS, describe_times, finite_or_none
-from queries.heads import index_limits
-from queries.orders import NULL, ORDER_SCHEMA, Order, find_order, order_limits
+from queries.events.event_times import TIME_FIELDS, describe_times, finite_or_none
+from queries.events.orders import NULL, ORDER_SCHEMA, Order, find_order, order_limits
 from queries.parameters import CrossingRule
-from queries.quantities import Which
-from queries.registry import query
-from queries.render import interval, number
-from queries.results import Answer, Provenance, Verdict
-from queries.role_scores import Judged, Readings, adjusted_by_run, choose_scores, judge, read_scores
-from queries.roles import (
+from queries.reading.heads import index_limits
+from queries.reading.quantities import Which
+from queries.reading.role_scores import Judged, Readings, adjusted_by_run, choose_scores, judge, read_scores
+from queries.reading.roles import (
     ATTENTION,
     CONFIDENCE,
     LOGITS,
@@ -35,10 +31,14 @@ from queries.roles import (
     RoleName,
     Task,
 )
-from queries.select import ALL_RUNS, Runs, Selected, select_runs
+from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
+from queries.reading.tables import in_order, stretches
+from queries.registry import query
+from queries.render import interval, number
+from queries.results import Answer, Provenance, Verdict
 from queries.stats.intervals import Bracket, Rule, crossing
 from queries.stats.transition_shape import NOTHING, Shape, transition_shape
-from queries.tables import in_order, stretches
+from queries.wording.circuits import causal_limits, error_limits, or_nan, plural, rule_limits
 
 Of = Literal["formed", "half"]
 _TEXT, _WHOLE, _REAL = pa.string(), pa.int64(), pa.float64()
@@ -124,7 +124,7 @@ class RoleHistory(Answer):
 
     def plot(self, *, x_scale: Literal["log", "linear"] = "log") -> go.Figure:
         """The best head's score of every run and role, a colour a role."""
-        from queries.circuit_plots import role_curves
+        from queries.figures.circuits import role_curves
 
         return role_curves(self, x_scale=x_scale)
 

@@ -14,17 +14,17 @@ from pydantic import Field
 
 from archive.errors import UnknownName, UsageError
 from archive.store import Archive
-from queries.checkpoints import find_left_outs
 from queries.parameters import IntervalLevel
-from queries.quantities import Choice, Quantity, Want, Which, choose_quantities
+from queries.reading.checkpoints import find_left_outs
+from queries.reading.quantities import Choice, Quantity, Want, Which, choose_quantities
+from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
+from queries.reading.tables import only_value, stretches, with_groups
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, Verdict, readable_sql
-from queries.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.stats.distributions import t_quantile
 from queries.stats.few_runs import detectable_difference
 from queries.stats.means import METHOD, mean_interval
-from queries.tables import only_value, stretches, with_groups
 
 Metric = Literal["logit_diff", "accuracy", "top_accuracy", "target_prob"]
 
@@ -131,7 +131,7 @@ class TaskScores(Answer):
 
     def plot(self, *, metric: Metric | None = None, x_scale: Literal["log", "linear"] = "log") -> go.Figure:
         """A line per run and task over training, with the level of guessing."""
-        from queries.language_plots import task_curves
+        from queries.figures.language import task_curves
 
         return task_curves(self, metric or self.metric, x_scale=x_scale)
 

@@ -14,11 +14,13 @@ from pydantic import Field
 from archive.errors import UsageError
 from archive.store import Archive
 from queries.parameters import IntervalLevel
-from queries.quantities import Which
+from queries.reading.quantities import Which
+from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
+from queries.reading.tables import in_order
+from queries.reading.trajectories import Of, Trajectories, Trajectory, read_trajectories
 from queries.registry import query
 from queries.render import number
 from queries.results import Answer, Provenance, Verdict
-from queries.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.stats.distributions import binomial_tail
 from queries.stats.few_runs import share_interval
 from queries.stats.random_walk import simulated_walks, walk_share
@@ -31,8 +33,6 @@ from queries.stats.trajectory import (
     time_weights,
     window,
 )
-from queries.tables import in_order
-from queries.trajectories import Of, Trajectories, Trajectory, read_trajectories
 
 Floats = NDArray[np.float64]
 Weighting = Literal["log_time", "equal"]
@@ -106,7 +106,7 @@ class TrajectoryPca(Answer):
 
     def plot(self) -> go.Figure:
         """The runs' paths in the first two components, with where they turn most."""
-        from queries.trajectory_plots import paths
+        from queries.figures.trajectories import paths
 
         return paths(self)
 

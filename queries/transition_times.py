@@ -12,14 +12,14 @@ from pydantic import Field
 
 from archive.errors import UsageError
 from archive.store import Archive
-from queries.curves import Axis, Curves, read_curves
-from queries.event_times import LOGNORMAL, TIME_FIELDS, describe_times, finite_or_none
+from queries.events.event_times import LOGNORMAL, TIME_FIELDS, describe_times, finite_or_none
 from queries.parameters import CrossingRule, CurveOrigin, IntervalLevel, SplitPart, Towards
-from queries.quantities import Quantity, Which
+from queries.reading.curves import Axis, Curves, read_curves
+from queries.reading.quantities import Quantity, Which
+from queries.reading.select import ALL_RUNS, Runs, select_runs
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, Verdict
-from queries.select import ALL_RUNS, Runs, select_runs
 from queries.stats.intervals import Bracket, Direction, Rule, crossing, n_crossings
 
 _GROUP_SCHEMA = pa.schema([("group", pa.string()), *TIME_FIELDS])
@@ -63,7 +63,7 @@ class TransitionTimes(Answer):
 
     def plot(self, *, x_scale: Literal["log", "linear"] = "log") -> go.Figure:
         """A bracket per run, by group, with the group's median; runs that never got there end in an arrow."""
-        from queries.plots import brackets
+        from queries.figures.plots import brackets
 
         return brackets(self, x_scale=x_scale)
 

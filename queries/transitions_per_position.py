@@ -11,19 +11,19 @@ import pyarrow as pa
 from pydantic import Field
 
 from archive.store import Archive
-from queries.checkpoints import find_left_out
-from queries.curves import choose_part, no_such_part
-from queries.event_times import TIME_FIELDS, describe_times, finite_or_none
-from queries.orders import NULL, ORDER_SCHEMA, Order, find_order, order_limits
+from queries.events.event_times import TIME_FIELDS, describe_times, finite_or_none
+from queries.events.orders import NULL, ORDER_SCHEMA, Order, find_order, order_limits
 from queries.parameters import CrossingRule, IntervalLevel, Towards
-from queries.quantities import Choice, Which, choose_quantity
+from queries.reading.checkpoints import find_left_out
+from queries.reading.curves import choose_part, no_such_part
+from queries.reading.quantities import Choice, Which, choose_quantity
+from queries.reading.select import ALL_RUNS, Runs, select_runs
+from queries.reading.tables import floats, stretches, with_groups
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, readable_sql
-from queries.select import ALL_RUNS, Runs, select_runs
 from queries.stats.intervals import Bracket, Direction, Rule, crossing, n_crossings
 from queries.stats.width import width_octaves
-from queries.tables import floats, stretches, with_groups
 from queries.transition_times import better_direction
 
 _SQL = """\
@@ -95,7 +95,7 @@ class TransitionsPerPosition(Answer):
 
     def plot(self, *, x_scale: Literal["log", "linear"] = "log") -> go.Figure:
         """A bracket per run and position."""
-        from queries.event_plots import event_brackets
+        from queries.figures.events import event_brackets
 
         return event_brackets(self.table, "label", self.label, x_scale=x_scale)
 

@@ -13,8 +13,19 @@ from pydantic import Field
 
 from archive.errors import UsageError
 from archive.store import Archive
-from queries.checkpoints import Step
-from queries.component_words import (
+from queries.parameters import IntervalLevel, SplitPart
+from queries.reading.checkpoints import Step
+from queries.reading.crossed_runs import Factor, cross_runs
+from queries.reading.item_tables import ItemTable, read_items
+from queries.reading.quantities import Which
+from queries.reading.run_values import RunValues, read_run_values
+from queries.reading.select import ALL_RUNS, Runs, select_runs
+from queries.registry import query
+from queries.results import Answer, Provenance, Verdict
+from queries.stats.components import Component, TwoWay, excess_spread_p, one_way, two_way
+from queries.stats.crossed import CrossedComponent
+from queries.stats.few_runs import detectable_difference
+from queries.wording.components import (
     limits_of_crossed,
     limits_of_items,
     limits_of_runs,
@@ -22,17 +33,6 @@ from queries.component_words import (
     sentence_of_items,
     sentence_of_runs,
 )
-from queries.crossed_runs import Factor, cross_runs
-from queries.item_tables import ItemTable, read_items
-from queries.parameters import IntervalLevel, SplitPart
-from queries.quantities import Which
-from queries.registry import query
-from queries.results import Answer, Provenance, Verdict
-from queries.run_values import RunValues, read_run_values
-from queries.select import ALL_RUNS, Runs, select_runs
-from queries.stats.components import Component, TwoWay, excess_spread_p, one_way, two_way
-from queries.stats.crossed import CrossedComponent
-from queries.stats.few_runs import detectable_difference
 
 Floats = NDArray[np.float64]
 
@@ -69,7 +69,7 @@ class VarianceComponents(Answer):
 
     def plot(self) -> go.Figure:
         """Components as bars with their intervals."""
-        from queries.plots import components
+        from queries.figures.plots import components
 
         return components(self)
 

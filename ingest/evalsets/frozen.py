@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +27,8 @@ class Items:
 
     sequence, position: the logits at that position say the answer. correct, distractor: the right token and the one
     it is compared with; distractor is None where there is none. template: which prompts are of one kind.
-    facts: whatever else is known of a prompt, as plain values; of these `counterfactual`, the tokens of a whole other
-    sequence to patch with, is part of what the items are.
+    facts: whatever else is known of a prompt, as plain values; of these two are part of what the items are:
+    `counterfactual`, the tokens of a whole other sequence to patch with, and `positions`, the places with a role.
     """
 
     sequence: Int[np.ndarray, " item"]
@@ -47,9 +47,17 @@ class Items:
         # a user's own fact of that name may be anything
         return found if isinstance(found, list) and all(isinstance(i, int) for i in found) else None
 
+    def clusters(self, chosen: Sequence[int]) -> Int[np.ndarray, " chosen"]:
+        """Which of the chosen items are not independent: their templates as numbers; if there is one, each is on its own."""
+        templates = [self.template[item] for item in chosen] if self.template else []
+        numbers = {template: number for number, template in enumerate(dict.fromkeys(templates))}
+        if len(numbers) < 2:
+            return np.arange(len(chosen))
+        return np.array([numbers[template] for template in templates])
+
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) over what is read where, what is right, and counterfactuals where there are any."""
+        """SHA-256 (hex) over what is read where, what is right, and where there are any counterfactuals and roles."""
         found = hashlib.sha256()
         for column in (self.sequence, self.position, self.correct, self.distractor):
             given = np.zeros(0) if column is None else column
@@ -57,6 +65,9 @@ class Items:
         others = [self.counterfactual(item) for item in range(len(self))]
         if any(other is not None for other in others):
             found.update(str(others).encode())
+        roles = [facts.get("positions") for facts in self.facts]
+        if any(places is not None for places in roles):
+            found.update(json.dumps(roles, sort_keys=True).encode())
         return found.hexdigest()
 
     def columns(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from archive.records import Quantity
@@ -51,7 +51,8 @@ class AttendedJob(AnyJob):
         there = ~values.flatten(1).isnan().any(1)
         if not there.any():
             raise NotApplicable("no prompt of the eval set has the places that it looks at")
-        estimate = clustered_mean(values[there], clusters_of(self._items)[there])
+        clusters = self._items.clusters(there.nonzero()[:, 0].tolist())
+        estimate = clustered_mean(values[there], torch.from_numpy(clusters))
         columns: dict[str, Any] = {
             **head_rows(estimate.value),
             # NULL, not NaN, where one cluster leaves it unknown
@@ -68,11 +69,3 @@ class AttendedJob(AnyJob):
         assert isinstance(self.task, NextTokens)
         assert self.task.frozen.items is not None  # only prompts come here
         return self.task.frozen.items
-
-
-def clusters_of(items: Items) -> Int[Tensor, " item"]:
-    """The template of every item, as a number; where there is only one, each item is a cluster of its own."""
-    names = {template: number for number, template in enumerate(dict.fromkeys(items.template))}
-    if len(names) < 2:
-        return torch.arange(len(items))
-    return torch.tensor([names[template] for template in items.template])

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -81,13 +81,16 @@ def asked_of(task: NextTokens, *, pairs: bool = False) -> list[Row]:
     mean_length = sum(len(row.tokens) for row in rows) / len(rows)
     n = max(1, int(MOST_TOKENS / mean_length))
     chosen = stream(SEED, "interventions.rows").permutation(len(rows))[:n]
-    return [rows[i] for i in sorted(chosen.tolist())]
+    found = [rows[i] for i in sorted(chosen.tolist())]
+    if not frozen.has_answers:
+        return found
+    clusters = cast(Items, frozen.items).clusters([row.number for row in found])
+    return [replace(row, cluster=int(cluster)) for row, cluster in zip(found, clusters, strict=True)]
 
 
 def _of_items(frozen: FrozenEvalSet) -> list[Row]:
     items = cast(Items, frozen.items)
     assert items.distractor is not None
-    kinds = {template: number for number, template in enumerate(dict.fromkeys(items.template))}
     rows = []
     for item in range(len(items)):
         tokens = frozen.sequences[int(items.sequence[item])]
@@ -104,8 +107,7 @@ def _of_items(frozen: FrozenEvalSet) -> list[Row]:
                 positions=np.array([items.position[item]]),
                 correct=np.array([items.correct[item]], dtype=np.int64),
                 distractor=int(items.distractor[item]),
-                # one kind only tells nothing apart
-                cluster=kinds[items.template[item]] if len(kinds) > 1 else item,
+                cluster=item,
                 counterfactual=None if other is None else np.array(other, dtype=np.int64),
             )
         )

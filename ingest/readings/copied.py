@@ -6,7 +6,7 @@ unembedding, as Wang et al. have it. Every head of the model is given that strea
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -138,7 +138,8 @@ def _outputs(
     block, norm = f"blocks.{layer}", model.final_norm
     scale = model.weight(f"{block}.ln1.w")
     if norm is not None and scale is not None:
-        residual = replace(norm, weight=scale, bias=model.weight(f"{block}.ln1.b")).normed(residual)
+        # also where the last norm does not, those before heads subtract the mean
+        residual = FinalNorm(scale, model.weight(f"{block}.ln1.b"), norm.eps).normed(residual)
     values, outputs = (model.model.weight(f"{block}.attn.{part}") for part in ("W_V", "W_O"))
     return written(residual, values, outputs, model.weight(f"{block}.attn.b_V"))
 

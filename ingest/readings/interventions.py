@@ -148,10 +148,11 @@ class Interventions:
 
         def work(chosen: list[int]) -> None:
             tokens = tokens_of([self.rows[i] for i in chosen], device)
-            heads = self.model.clean(tokens).heads  # all or nothing: a batch may not fit memory
+            # all or nothing: a batch may not fit memory
+            found = [mixed.sum(0, dtype=torch.float64) for mixed in self.model.clean(tokens).heads]
             counts[: tokens.shape[1]] += len(tokens)
-            for layer, mixed in enumerate(heads):
-                sums[layer][: tokens.shape[1]] += mixed.double().sum(0)
+            for total, mixed in zip(sums, found, strict=True):
+                total[: tokens.shape[1]] += mixed
 
         self._each(self.rows, work)
         dtype = next(tensor.dtype for _, tensor in self._hooked.parameters())
@@ -300,7 +301,7 @@ class Interventions:
         """Call `work` on rows of one length, as many together as memory holds."""
         for group in grouped(rows):
             length = len(rows[group[0]].tokens)
-            batch = max(self._batch, self._batch * USUAL_LENGTH // length)
+            batch = min(len(group), max(self._batch, self._batch * USUAL_LENGTH // length))
 
             def some(chosen: slice, group: list[int] = group) -> None:
                 work(group[chosen])

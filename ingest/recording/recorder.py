@@ -147,6 +147,7 @@ class Recorder:
     def _hand_in(self, *, before: int, ends: bool = False) -> None:
         """One unit of all rows before a step; the log is called whole when the run ends."""
         self._since = time.monotonic()
+        handed_in = dict(self._handed_in)
         builder = ShardBuilder(kind="train", replace=True)
         builder.family(Family(name=self.record.family))
         owner = builder.run(self.record.model_copy(update={"final_step": self._step} if ends else {}))
@@ -162,13 +163,17 @@ class Recorder:
                 builder.add("fact_log", owner, quantity, part=where, step=steps, value=values)
             if ready:
                 last = ready[-1][0]
-                builder.segment(owner, quantity, self._handed_in.get(metric, ready[0][0] - 1), last)
-                self._handed_in[metric] = last
-            if ends and metric in self._handed_in:
+                builder.segment(owner, quantity, handed_in.get(metric, ready[0][0] - 1), last)
+                handed_in[metric] = last
+            if ends and metric in handed_in:
                 builder.cell(owner, quantity)
-            self._rows[metric] = {row: value for row, value in rows.items() if row[0] >= before}
         builder.provenance = provenance(0.0, recorder="pathscope.Recorder")
         builder.write(self.layout.inbox)
+        # now, not before: a disk that was full may have room the next time
+        self._handed_in = handed_in
+        self._rows = {
+            m: {row: v for row, v in rows.items() if row[0] >= before} for m, rows in self._rows.items()
+        }
 
 
 def _quantity(metric: str) -> Quantity:

@@ -150,7 +150,6 @@ class _Scanner(_Entry):
 
     def run(self) -> UnitReport:
         """Every checkpoint in turn: the next one is fetched while this one is measured."""
-        left: list[tuple[str, int]] = []
         n = 0
         with Fetcher(self.work.load.make_source(), self.work.refs) as fetcher:
             for fetched in fetcher:

@@ -240,9 +240,12 @@ class Text(Task):
     # the training stream
 
     @cached_property
+    def _start(self) -> Int[np.ndarray, " token"]:
+        return np.array(self.text_tokenizer.start(self.bos)[0], dtype=np.int64)
+
+    @cached_property
     def _windows(self) -> Windows:
-        n_start = len(self.text_tokenizer.start(self.bos)[0])
-        return Windows(self.corpus, self.text_tokenizer, self.context - n_start)
+        return Windows(self.corpus, self.text_tokenizer, self.context - len(self._start))
 
     @cached_property
     def _text_ids(self) -> Int[np.ndarray, " token"]:
@@ -263,6 +266,5 @@ class Text(Task):
                 segments = self._text_ids[random.randint(0, len(self._text_ids), (n, width))]
             over_and_over = np.take_along_axis(segments, np.arange(width) % periods[:, None], axis=1)
             body = np.where(chosen[:, None], over_and_over, body)
-        start = np.array(self.text_tokenizer.start(self.bos)[0], dtype=np.int64)
-        tokens = np.concatenate([np.broadcast_to(start, (n, len(start))), body], axis=1)
+        tokens = np.concatenate([np.broadcast_to(self._start, (n, len(self._start))), body], axis=1)
         return Examples(tokens=tokens, targets=tokens[:, 1:])

@@ -116,6 +116,23 @@ def test_rows_of_a_measure_kept_elsewhere_are_refused(layout: Layout) -> None:
     assert "fact_head has rows of a measure that is kept in fact_item" in commit_inbox(layout).refused[0][1]
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_rows_that_go_in_together_do_not_fall_back_on_other_units(
+    place: int, layout: Layout, archive: Archive
+) -> None:
+    """A checkpoint without a label fails only when the rows of several units are inserted."""
+    paths = put(layout, head_shard([0]), head_shard([1]), head_shard([2]))
+    records = json.loads((paths[place] / "manifest.json").read_text())["records"]
+    records["checkpoint"][0]["label"] = None
+    rewrite(paths[place], records=records)
+    report = commit_inbox(layout)
+    [(name, reason)] = report.refused
+    assert name == paths[place].name
+    assert "checkpoint.label" in reason
+    assert report.n_shards == 2
+    assert sorted(head_values(archive)) == sorted({0, 1, 2} - {place})
+
+
 def test_announced_rows_without_their_file_are_refused(layout: Layout) -> None:
     [path] = put(layout, head_shard([0]))
     tables = json.loads((path / "manifest.json").read_text())["tables"]

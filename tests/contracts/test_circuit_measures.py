@@ -7,7 +7,7 @@ import pytest
 from ingest.measure import MEASURES
 from ingest.readings.asked import Metric
 from queries.attention_pattern_catalogue import MASK, MASK_Z, OWN
-from queries.roles import SCORES, Score
+from queries.reading.roles import SCORES, Score
 
 
 @pytest.mark.parametrize("score", [pytest.param(score, id=name) for name, score in SCORES.items()])

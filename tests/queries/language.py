@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from archive.records import WHOLE, Encoding, Measure, Part, Quantity, Site, TextSet, Tokenizer
-from queries.roles import SCORES as HEAD_SCORES
+from queries.reading.roles import SCORES as HEAD_SCORES
 from tests.queries.simulated import Simulation, measure
 
 WORDS = Tokenizer(hash="words", name="words", n_vocab=40)
@@ -326,7 +326,7 @@ def head_scores(
     n_items: int | None = 100,
     prompts: Encoding = IOI,
 ) -> None:
-    """scores: by the names of `queries.roles.SCORES`, (layer, head); effects have no chance but 0, attention 1 in 20."""
+    """scores: by the names of `queries.reading.roles.SCORES`, (layer, head); effects have no chance but 0, attention 1 in 20."""
     for name, values in scores.items():
         quantity = head_score(name, prompts)
         cell(s, run, quantity, step)

@@ -7,7 +7,7 @@ from archive.errors import NotComparable, UnknownName, UsageError
 from archive.records import Quantity
 from archive.store import Archive
 from queries.circuit_heads import circuit_heads
-from queries.roles import CIRCUITS, SCORES, roles_asked
+from queries.reading.roles import CIRCUITS, SCORES, roles_asked
 from tests.queries.language import (
     IOI_OTHERWISE,
     PREFIX_HERE,

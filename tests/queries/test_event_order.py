@@ -6,7 +6,7 @@ import pytest
 from archive.errors import UnknownName, UsageError
 from archive.records import Part, Quantity
 from queries.event_order import event_order
-from queries.event_specs import parse_event
+from queries.events.event_specs import parse_event
 from tests.queries.simulated import (
     ACCURACY_HERE,
     GRID,

@@ -5,7 +5,7 @@ import pytest
 from archive.errors import UsageError
 from archive.store import Archive
 from queries.neuron import neuron
-from queries.neuron_examples import Tops
+from queries.reading.neuron_examples import Tops
 from tests.queries.language import neuron_beside, neuron_top, plant_texts
 from tests.queries.simulated import Simulation
 

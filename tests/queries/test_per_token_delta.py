@@ -9,7 +9,7 @@ from archive.errors import NotComparable, UsageError
 from archive.records import Encoding, Quantity
 from archive.store import Archive
 from queries.per_token_delta import per_token_delta, sequence_text
-from queries.select import ALL_RUNS
+from queries.reading.select import ALL_RUNS
 from tests.queries.language import OTHER_TEXT, TOKEN_LOSS, losses, plant_texts
 from tests.queries.simulated import Simulation
 

@@ -7,10 +7,10 @@ import pytest
 from archive.errors import PathscopeError, UnknownName, UsageError
 from archive.store import Archive
 from queries import registry
-from queries.quantities import Which
+from queries.reading.quantities import Which
+from queries.reading.select import ALL_RUNS, Runs
 from queries.registry import all_queries, find_query, query
 from queries.results import Answer, Provenance
-from queries.select import ALL_RUNS, Runs
 from tests.queries.simulated import Simulation
 
 

@@ -15,7 +15,7 @@ from archive.store import Archive
 from queries.head_scores import head_scores
 from queries.neuron_change import NeuronChange, neuron_change
 from queries.per_token_delta import PerTokenDelta, per_token_delta
-from queries.select import RunSelection
+from queries.reading.select import RunSelection
 from tests.ui.compare_archive import BASE, OTHER, TUNED
 from tests.ui.component_archive import SPARSE, STEPS, Model, prefix_scores, token_ids, token_losses
 from tests.ui.component_records import HTML_WORD, N_DOCUMENTS, N_LAYERS, N_UNITS, VOCABULARY, K

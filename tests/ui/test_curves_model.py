@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from archive.records import Encoding, Quantity
 from archive.store import Archive
 from queries.loss_curves import LossCurves, loss_curves
-from queries.select import RunSelection, select_runs
+from queries.reading.select import RunSelection, select_runs
 from tests.ui.archives import LOSS, Plan, demo, schedule, write_archive
 from ui.models.address import permalink
 from ui.models.axes import decades, log_ticks, spread

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from archive.store import Archive
-from queries.select import RunSelection, select_runs
+from queries.reading.select import RunSelection, select_runs
 from queries.trajectory_pca import TrajectoryPca, trajectory_pca
 from tests.ui.grokking_archive import crossed
 from ui.models.palette import STROKES

@@ -7,7 +7,7 @@ import pytest
 from archive.store import Archive
 from queries.grokking_progress import grokking_progress
 from queries.key_frequency_history import key_frequency_history
-from queries.select import RunRow, select_runs
+from queries.reading.select import RunRow, select_runs
 from queries.transition_times import transition_times
 from queries.variance_components import variance_components
 from tests.ui.grokking_archive import GROKS, LATER_BY_SPLIT, crossed

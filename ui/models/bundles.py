@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from queries.curves import AXIS_COLUMN
 from queries.loss_curves import LossCurves
-from queries.tables import floats
+from queries.reading.curves import AXIS_COLUMN
+from queries.reading.tables import floats
 from ui.models.palette import DASHES, HUES, STROKES, Stroke
 from ui.models.text import distinguish, plural, shorten
 

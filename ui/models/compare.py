@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from archive.store import Archive
-from queries.checkpoint_pairs import numbering
-from queries.select import RunSelection, select_runs
-from queries.tables import in_order
+from queries.reading.checkpoint_pairs import numbering
+from queries.reading.select import RunSelection, select_runs
+from queries.reading.tables import in_order
 from ui.models.component_sets import named
 
 TOKENS, HEADS, NEURONS = "fact_token", "fact_head", "fact_neuron_top"

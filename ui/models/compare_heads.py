@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from queries.head_scores import HeadScores
-from queries.tables import floats
+from queries.reading.tables import floats
 from ui.models.axes import GRID, LINE, NO_GRID
 from ui.models.compare_text import signed
 from ui.models.palette import HUES, MUTED, see_through

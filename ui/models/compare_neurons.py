@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from queries.neuron_change import NeuronChange
-from queries.tables import floats
+from queries.reading.tables import floats
 from ui.models.axes import GRID, LINE, NO_GRID
 from ui.models.palette import HUES, MUTED, see_through
 from ui.models.text import number, plural

@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from queries.per_token_delta import FALSE_SHARE, PerTokenDelta
-from queries.tables import floats
+from queries.reading.tables import floats
 from ui.models.axes import GRID, LINE, NO_GRID, POWERS
 from ui.models.compare_text import BETTER, WORSE, signed, with_signs
 from ui.models.palette import MUTED, see_through

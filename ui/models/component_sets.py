@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from archive.store import Archive
-from queries.checkpoints import find_left_out
-from queries.quantities import VARIANT_FIELDS, Which, choose_quantity
-from queries.refusals import eval_set_names
-from queries.select import RunSelection, select_runs
-from queries.tables import in_order
+from queries.reading.checkpoints import find_left_out
+from queries.reading.quantities import VARIANT_FIELDS, Which, choose_quantity
+from queries.reading.refusals import eval_set_names
+from queries.reading.select import RunSelection, select_runs
+from queries.reading.tables import in_order
 
 # of the ledger, so that no fact is read; one row per quantity with a result
 _SETS_SQL = """\
@@ -34,7 +34,7 @@ WHERE l.subject_kind = 1 AND l.state = 1 AND l.quantity_id = $quantity_id AND c.
   AND c.id NOT IN (SELECT unnest($left_out))
 ORDER BY c.step"""
 
-# parameters that name a variant, as `queries.variants.variant_label` reads them
+# parameters that name a variant, as `queries.reading.variants.variant_label` reads them
 _NAMING = ("variant", "mask")
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from queries.curves import Axis
 from queries.loss_curves import LossCurves
+from queries.reading.curves import Axis
+from queries.reading.tables import floats
 from queries.results import Answer
-from queries.tables import floats
 from ui.models.axes import GRID, LINE, NO_GRID, POWERS, SEPARATORS, decades, log_ticks, spread
 from ui.models.bundles import Bundle, bundles, measure_of, part_of
 from ui.models.palette import MUTED, see_through

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow.csv import write_csv
 
-from queries.curves import AXIS_COLUMN
 from queries.loss_curves import LossCurves
-from queries.select import RunSelection, Selected
+from queries.reading.curves import AXIS_COLUMN
+from queries.reading.select import RunSelection, Selected
 from ui.models.palette import HUES, STROKES
 from ui.models.series import Series
 from ui.models.text import count, distinguish, plural

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from queries.head_score_history import HeadScoreHistory
-from queries.tables import floats
+from queries.reading.tables import floats
 from ui.models.bundles import Bundle, Line
 from ui.models.curve_figure import draw_bundles, left_out
 from ui.models.palette import HUES, MUTED, Stroke

@@ -3,7 +3,7 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from queries.heads import parse_head
+from queries.reading.heads import parse_head
 from ui.models.axes import LINE, NO_GRID
 from ui.models.heads import Grid
 from ui.models.palette import HUES, MUTED, see_through

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from queries.head_score_history import HeadScoreHistory
 from queries.head_scores import HeadScores
-from queries.tables import floats
+from queries.reading.tables import floats
 
 Floats = NDArray[np.float64]
 

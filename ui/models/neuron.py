@@ -6,8 +6,8 @@ from typing import Any
 
 from archive.store import Archive
 from queries.neuron import Neuron
-from queries.quantities import choose_quantity
-from queries.select import select_runs
+from queries.reading.quantities import choose_quantity
+from queries.reading.select import select_runs
 from ui.models.component_sets import ComponentSet, named
 
 TABLE = "fact_neuron_top"

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from queries.neuron import Neuron
-from queries.tables import floats
+from queries.reading.tables import floats
 from ui.models.axes import GRID, LINE, NO_GRID, SEPARATORS
 from ui.models.palette import HUES, MUTED, see_through
 from ui.models.steps import StepAxis

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from queries.grokking_progress import GrokkingProgress
-from queries.tables import stretches
+from queries.reading.tables import stretches
 from ui.models.axes import SEPARATORS, name_rows
 from ui.models.palette import HUES, MUTED, see_through
 from ui.models.steps import StepAxis

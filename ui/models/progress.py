@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from queries.grokking_progress import Frequencies, GrokkingProgress
 from queries.key_frequency_history import Rule
 from queries.loss_curves import LossCurves
-from queries.select import RunSelection
-from queries.tables import floats
+from queries.reading.select import RunSelection
+from queries.reading.tables import floats
 from ui.models.bundles import Bundle, Line, bundles
 from ui.models.palette import DASHES, HUES, Stroke
 from ui.models.series import RunChoice

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from queries.grokking_progress import GrokkingProgress
-from queries.tables import floats
+from queries.reading.tables import floats
 from ui.models.axes import GRID, LINE, SEPARATORS
 from ui.models.palette import HUES, MUTED, see_through
 from ui.models.phases import LOOKS, Span

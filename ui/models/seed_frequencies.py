@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 import pyarrow as pa
 
 from queries.key_frequency_history import KeyFrequencyHistory, Rule
-from queries.tables import floats
+from queries.reading.tables import floats
 from ui.models.axes import GRID, LINE, SEPARATORS, name_rows
 from ui.models.palette import HUES
 from ui.models.text import fold, plural

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from queries.crossed_runs import SEED_FIELDS, Factor
-from queries.select import RunRow
-from queries.tables import floats
+from queries.reading.crossed_runs import SEED_FIELDS, Factor
+from queries.reading.select import RunRow
+from queries.reading.tables import floats
 from queries.variance_components import VarianceComponents
 from ui.models.axes import GRID, LINE, NO_GRID, SEPARATORS
 from ui.models.palette import HUES

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from archive.store import Archive
-from queries.quantities import VARIANT_FIELDS, Which
-from queries.refusals import eval_set_names
-from queries.select import RunSelection
+from queries.reading.quantities import VARIANT_FIELDS, Which
+from queries.reading.refusals import eval_set_names
+from queries.reading.select import RunSelection
 
 _QUANTITIES_SQL = """\
 SELECT q.quantity_id, q.measure, q.version, q.unit, q.eval_set, q.encoding_hash, e.tokenizer, q.params_json,

@@ -8,10 +8,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from archive.store import Archive
-from queries.checkpoints import find_left_out
-from queries.quantities import Which, choose_quantity
+from queries.reading.checkpoints import find_left_out
+from queries.reading.quantities import Which, choose_quantity
+from queries.reading.select import RunSelection, select_runs
 from queries.results import readable_sql
-from queries.select import RunSelection, select_runs
 
 Floats = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pyarrow.csv import write_csv
 
 from archive.store import Archive
-from queries.tables import floats
+from queries.reading.tables import floats
 from ui.models.axes import GRID, LINE, NO_GRID, POWERS, SEPARATORS, decades, log_ticks
 from ui.models.palette import STROKES
 from ui.models.text import escape_plotly, shorten

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from archive.store import Archive
-from queries.select import RunSelection, Selected
-from queries.trajectories import MEASURES
+from queries.reading.select import RunSelection, Selected
+from queries.reading.trajectories import MEASURES
 from queries.trajectory_pca import TrajectoryPca
 from ui.models.palette import STROKES
 from ui.models.text import distinguish

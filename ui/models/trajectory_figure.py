@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from queries.tables import floats
+from queries.reading.tables import floats
 from queries.trajectory_pca import TrajectoryPca
 from ui.models.axes import GRID, LINE, SEPARATORS
 from ui.models.palette import STROKES, Stroke, see_through

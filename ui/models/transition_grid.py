@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from queries.grokking_progress import GrokkingProgress
-from queries.select import RunRow
+from queries.reading.select import RunRow
 from queries.transition_times import TransitionTimes
 from ui.models.axes import SEPARATORS
 from ui.models.palette import HUES, see_through

@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 import streamlit as st
 
 from archive.store import Archive
-from queries.select import RunSelection
+from queries.reading.select import RunSelection
 from ui.models.address import permalink
 from ui.models.compare import CompareChoices, PointOf, has_both
 from ui.models.component_sets import ComponentSet, eval_sets, labels, rests

@@ -9,7 +9,7 @@ import streamlit as st
 
 from archive.errors import NotComparable, UsageError
 from queries.per_token_delta import PerTokenDelta, per_token_delta, sequence_text
-from queries.token_deltas import SliceBy
+from queries.reading.token_deltas import SliceBy
 from ui.models.compare import TOKENS
 from ui.models.compare_text import legend_html, scale_of, text_html, text_in_words
 from ui.models.compare_tokens import (

@@ -6,7 +6,7 @@ import streamlit as st
 
 from queries.grokking_progress import GrokkingProgress
 from queries.loss_curves import LossCurves, loss_curves
-from queries.tables import floats
+from queries.reading.tables import floats
 from ui.models.bundles import Bundle
 from ui.models.curve_figure import draw_bundles, left_out
 from ui.models.curves import as_csv, notes, points_per_run

@@ -7,7 +7,7 @@ import streamlit as st
 
 from archive.errors import NotComparable, UsageError
 from queries.grokking_progress import GrokkingProgress
-from queries.select import Selected, select_runs
+from queries.reading.select import Selected, select_runs
 from queries.transition_times import TransitionTimes, transition_times
 from queries.variance_components import variance_components
 from ui.models.progress import sorted_limits

@@ -8,7 +8,7 @@ from archive.errors import NotComparable, UsageError
 from queries.head import Head
 from queries.head import head as ask_head
 from queries.head_score_history import head_score_history
-from queries.heads import parse_head
+from queries.reading.heads import parse_head
 from ui.models.head_curves import head_curves_figure, head_curves_in_words
 from ui.models.head_partners import (
     partners_step,

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import streamlit as st
 
 from archive.store import Archive
-from queries.quantities import Which
-from queries.select import RunSelection
+from queries.reading.quantities import Which
+from queries.reading.select import RunSelection
 from ui.models.address import permalink
 from ui.models.component_sets import ComponentSet, Measured, named, which_of
 from ui.models.heads import HeadChoices, runs_drawn

@@ -8,7 +8,7 @@ import streamlit as st
 from archive.errors import NotComparable, UsageError
 from archive.store import Archive
 from queries.loss_curves import LossCurves, loss_curves
-from queries.select import select_runs
+from queries.reading.select import select_runs
 from ui.models.address import permalink
 from ui.models.curve_figure import curve_figure, cut_intervals, figure_in_words, hidden_values
 from ui.models.curves import (

@@ -4,7 +4,7 @@ import streamlit as st
 
 from archive.errors import NotComparable, UsageError
 from archive.store import Archive
-from queries.select import select_runs
+from queries.reading.select import select_runs
 from queries.trajectory_pca import TrajectoryPca, Weighting, trajectory_pca
 from ui.models.address import permalink
 from ui.models.series import RunChoice, run_names

@@ -41,6 +41,13 @@ def test_the_answer_is_part_of_the_hash(tmp_path):
     assert freeze(tmp_path, GOOD, bos="prepend").items.position.tolist() == [4]
 
 
+def test_places_with_a_role_are_part_of_the_hash(tmp_path):
+    one = freeze(tmp_path, {**GOOD, "positions": {"a": 0, "b": 2}})
+    assert freeze(tmp_path, {**GOOD, "positions": {"b": 2, "a": 0}}).encoding.hash == one.encoding.hash
+    assert freeze(tmp_path, {**GOOD, "positions": {"a": 0, "b": 1}}).encoding.hash != one.encoding.hash
+    assert freeze(tmp_path, {**GOOD, "level": 3}).encoding.hash == freeze(tmp_path, GOOD).encoding.hash
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

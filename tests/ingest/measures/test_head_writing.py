@@ -16,6 +16,9 @@ from ingest.measuring.measured import MeasuredValue
 from ingest.measuring.scanning import scan
 from ingest.models.hooked import HookedModel
 from ingest.models.own import OwnModel
+from ingest.models.own_interventions import OwnIntervening
+from ingest.models.small import LAYER_NORM_EPS
+from ingest.readings.copied import _outputs
 from ingest.tasks.repeated_tokens import RepeatedTokens
 from tests.ingest.language import frozen, own, pythia, text, tokens_of
 from tests.references.copied import in_top_by_modules, output_share_by_modules
@@ -120,6 +123,15 @@ def test_it_is_what_transformers_own_modules_give_at_starts_of_words() -> None:
                 for s, p in places
             ]
             assert found[layer, head] == pytest.approx(np.mean(twin))
+
+
+def test_heads_read_through_a_layer_norm_also_where_the_last_norm_is_none() -> None:
+    model = OwnIntervening(own(3, layer_norm=True, final_rms=True))
+    stream = torch.randn(4, model.shape.d_model, generator=torch.Generator().manual_seed(0)) + 2
+    scale, shift = (model.model.weight(f"blocks.1.ln1.{part}") for part in "wb")
+    read = torch.nn.functional.layer_norm(stream, (model.shape.d_model,), scale, shift, LAYER_NORM_EPS)
+    values, outputs = (model.model.weight(f"blocks.1.attn.W_{part}") for part in "VO")
+    torch.testing.assert_close(_outputs(model, 1, stream), read @ values @ outputs)
 
 
 def test_where_there_is_nothing_to_copy_it_says_so(asked: NextTokens) -> None:

@@ -15,7 +15,6 @@ from ingest.evalsets.next_tokens import NextTokens
 from ingest.mathematics.prompt_attention import Roles, attention_on, chance_of, soft_mask, uniform
 from ingest.measure import MEASURES
 from ingest.measures.role_attention import ROLES
-from ingest.measuring.attended_job import clusters_of
 from ingest.measuring.scanning import scan
 from ingest.models.hooked import HookedModel
 from ingest.readings.attended import END, Places, all_places
@@ -202,9 +201,21 @@ def test_one_template_makes_every_prompt_a_cluster_of_its_own():
     task = prompts()
     n = len(task.frozen.items)
     alike = without(task, template=("one",) * n)
-    assert clusters_of(alike.frozen.items).tolist() == list(range(n))
+    assert alike.frozen.items.clusters(range(n)).tolist() == list(range(n))
     assert taken(own(), alike, "head.role_attention:end_to_s1")["n_clusters"] == n
-    assert clusters_of(task.frozen.items).tolist() == [0, 1, 0, 1, 0, 1, 1]
+    assert task.frozen.items.clusters(range(n)).tolist() == [0, 1, 0, 1, 0, 1, 1]
+
+
+def test_where_only_one_template_has_a_role_every_prompt_is_a_cluster_of_its_own():
+    task = prompts()
+    items = task.frozen.items
+    there = [item for item, template in enumerate(items.template) if template == items.template[0]]
+    facts = tuple(fact if item in there else {} for item, fact in enumerate(items.facts))
+    columns = taken(
+        own(), without(task, facts=facts, encoding={"hash": "one"}), "head.role_attention:end_to_io"
+    )
+    assert columns["n_items"] == columns["n_clusters"] == len(there) > 1
+    assert None not in columns["se"]
 
 
 def test_attention_and_answers_share_one_pass(monkeypatch):

@@ -115,6 +115,27 @@ def test_what_is_logged_shows_up_while_the_loop_runs(home: Path, monkeypatch: py
     assert sorted(logged(committed(home), "loss", "train")) == [0, 1]
 
 
+def test_what_could_not_be_written_is_handed_in_the_next_time(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = record(home)
+    for step in range(3):
+        recorder.log(step, {"loss": 1.0})
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder_module.ShardBuilder, "write", full)
+        with pytest.raises(OSError, match="No space"):
+            recorder.flush()
+    recorder.log(3, {"loss": 1.0})
+    recorder.close()
+    archive = committed(home)
+    assert logged(archive, "loss", "train") == dict.fromkeys(range(4), 1.0)
+    assert states(archive) == {"log.loss": ("done", 4)}
+
+
 def test_a_loss_that_is_no_number_is_kept(home: Path) -> None:
     with record(home) as recorder:
         recorder.log(0, {"loss": float("nan")})

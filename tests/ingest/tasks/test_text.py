@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from archive.records import WHOLE
 from ingest.evalsets.classes import TokenClass
-from ingest.tasks.corpus import CorpusChanged
+from ingest.tasks.corpus import CorpusChanged, CorpusSource
 from ingest.tasks.text import Text
 from ingest.train.spec import Seeds, TrainSpec
 from tests.ingest.tasks.corpora import write_texts
@@ -46,6 +46,13 @@ def test_plain_text_is_windows_of_training_documents(folder):
     assert np.array_equal(batch.targets, batch.tokens[:, 1:])
     for row in batch.tokens[:, 1:].astype(np.uint8):
         assert any(row.tobytes() in document for document in documents)
+
+
+def test_a_step_does_not_look_the_files_up_again(folder, monkeypatch):
+    text = task(folder, tokenizer="bpe", n_vocab=300).resolved(folder)
+    first = text.fresh_batch(0, 0, 4).tokens
+    monkeypatch.setattr(CorpusSource, "read", None)
+    assert np.array_equal(text.fresh_batch(0, 0, 4).tokens, first)
 
 
 @given(share=st.floats(0, 1), seed=st.integers(0, 2**40), step=st.integers(0, 10**6))

@@ -1,0 +1,189 @@
+"""What several runs predict for the same tokens: lists of likely tokens and losses, with the document of each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from archive.errors import NotComparable, UsageError
+from archive.store import Archive
+from queries.reading.quantities import Choice, Quantity, Want, Which, choose_quantities
+from queries.reading.select import Selected
+from queries.reading.tables import stretches
+from queries.results import readable_sql
+from queries.stats.output_divergence import Lists
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+T = TypeVar("T")
+
+_TOP = Want(("token_top",), ("fact_token_top",))
+_LOSS = Want(("token_loss",), ("fact_token",))
+
+# a sequence of no known document, such as one drawn at random, is one of its own
+_OWN = "CASE WHEN s.document >= 0 THEN s.document ELSE -1 - f.sequence END"
+_DOCUMENT = """\
+LEFT JOIN content_sequence s ON s.sequence = f.sequence
+  AND s.encoding_id = (SELECT encoding_id FROM quantity WHERE id = $quantity_id)
+WHERE f.quantity_id = $quantity_id AND f.run_id IN (SELECT unnest($run_ids))
+  AND f.checkpoint_id IN (SELECT unnest($checkpoint_ids))"""
+
+_TOP_SQL = f"""\
+SELECT f.run_id, f.sequence, f.position, {_OWN} AS document, f.token_ids, f.log_probs
+FROM fact_token_top f
+{_DOCUMENT}
+ORDER BY f.run_id, f.sequence, f.position"""
+
+_LOSS_SQL = f"""\
+SELECT f.run_id, f.sequence, {_OWN} AS document, f."values"
+FROM fact_token f
+{_DOCUMENT}
+ORDER BY f.run_id, f.sequence"""
+
+
+@dataclass(frozen=True)
+class Outputs(Generic[T]):
+    """Numbers of one run per position of the eval set.
+
+    keys: (item,), ascending: sequence · 2³² + position. documents: (item,). values: lists of the likely tokens
+    there, or finite losses in nats (item,).
+    """
+
+    keys: Ints
+    documents: Ints
+    values: T
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What is read: lists of likely tokens, losses, or both, of the same eval set; why one of them is not."""
+
+    top: Choice | None
+    loss: Choice | None
+    notes: tuple[str, ...]
+
+    @property
+    def main(self) -> Choice:
+        """The one that decides which runs and checkpoints are compared."""
+        found = self.top or self.loss
+        assert found is not None
+        return found
+
+    @property
+    def all(self) -> list[Choice]:
+        """Those there are."""
+        return [c for c in (self.top, self.loss) if c is not None]
+
+
+def choose_outputs(archive: Archive, selected: Selected, which: Which) -> Choices:
+    """Lists and losses of one eval set, one encoding and thereby one tokenizer; lists decide where both are there.
+
+    Raises NotComparable where runs have different eval sets or tokenizers, UsageError where neither is there
+    for two runs.
+    """
+    top, loss = choose_quantities(archive, selected, [_TOP, _LOSS], which)
+    if isinstance(top, NotComparable):
+        raise top
+    if isinstance(top, Choice) and len(top.selected.runs) > 1:
+        encoding = top.quantity.encoding_hash
+        if not isinstance(loss, Choice) or loss.quantity.encoding_hash != encoding:
+            want = Want(_LOSS.measures, _LOSS.tables, fits=partial(_in_encoding, encoding))
+            (loss,) = choose_quantities(archive, selected, [want], which)
+        known = loss if isinstance(loss, Choice) else None
+        notes = () if known else (f"No rank correlation of losses: {loss}",)
+        return Choices(top, known, notes)
+    if not isinstance(loss, Choice):
+        raise loss if isinstance(loss, NotComparable) or isinstance(top, Choice) else top
+    why = str(top) if not isinstance(top, Choice) else "only one run has token_top."
+    return Choices(None, loss, (f"From losses alone, without divergences: {why}",))
+
+
+def read_lists(
+    archive: Archive, choice: Choice, at: Mapping[int, tuple[int, int]]
+) -> tuple[dict[int, Outputs[Lists]], str]:
+    """Likely tokens by run_id at one checkpoint each, and the statement that found them."""
+    rows, sql = _read(archive, _TOP_SQL, choice, at)
+    ids, log_probs = (_matrix(rows, name, choice) for name in ("token_ids", "log_probs"))
+    keys, documents = _keys(rows), rows["document"].to_numpy().astype(np.int64)
+    found = {}
+    for run, part in _by_run(rows):
+        found[run] = Outputs(
+            keys[part],
+            documents[part],
+            Lists.stored(ids[part].astype(np.int64), log_probs[part].astype(np.float64)),
+        )
+    return found, sql
+
+
+def read_losses(
+    archive: Archive, choice: Choice, at: Mapping[int, tuple[int, int]]
+) -> tuple[dict[int, Outputs[Floats]], str]:
+    """Losses by run_id at one checkpoint each, and the statement; predictions without a finite loss are left out."""
+    rows, sql = _read(archive, _LOSS_SQL, choice, at)
+    lists = rows["values"].combine_chunks()
+    lengths = np.diff(lists.offsets.to_numpy()) if rows.num_rows else np.empty(0, np.int64)
+    values = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float64)
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    positions = np.arange(len(values)) - np.repeat(starts[:-1], lengths)
+    keys = np.repeat(rows["sequence"].to_numpy().astype(np.int64), lengths) * 2**32 + positions
+    documents = np.repeat(rows["document"].to_numpy().astype(np.int64), lengths)
+    found = {}
+    for run, part in _by_run(rows):
+        items = slice(int(starts[part.start]), int(starts[part.stop]))
+        finite = np.isfinite(values[items])
+        found[run] = Outputs(keys[items][finite], documents[items][finite], values[items][finite])
+    return found, sql
+
+
+def shared_items(a: Outputs[T], b: Outputs[T]) -> tuple[Ints, Ints]:
+    """Places in both runs of the positions that both have."""
+    if np.array_equal(a.keys, b.keys):
+        every = np.arange(len(a.keys))
+        return every, every
+    _, here, there = np.intersect1d(a.keys, b.keys, assume_unique=True, return_indices=True)
+    return here.astype(np.int64), there.astype(np.int64)
+
+
+def _in_encoding(encoding_hash: str, quantity: Quantity) -> bool:
+    return quantity.encoding_hash == encoding_hash
+
+
+def _read(
+    archive: Archive, sql: str, choice: Choice, at: Mapping[int, tuple[int, int]]
+) -> tuple[pa.Table, str]:
+    parameters = {
+        "quantity_id": choice.quantity.quantity_id,
+        "run_ids": list(at),
+        "checkpoint_ids": [checkpoint for checkpoint, _ in at.values()],
+    }
+    return archive.query(sql, parameters), readable_sql(sql, parameters)
+
+
+def _matrix(rows: pa.Table, name: str, choice: Choice) -> NDArray[np.generic]:
+    """A list column whose lists are of one length, (row, entry)."""
+    lists = rows[name].combine_chunks()
+    widths = set(np.unique(np.diff(lists.offsets.to_numpy())).tolist())
+    if len(widths) > 1:
+        raise UsageError(
+            f"{choice.quantity.measure} has lists of {min(widths)} to {max(widths)} entries; expected one length. "
+            "`pathscope verify` checks the archive."
+        )
+    width = widths.pop() if widths else 1
+    flat: NDArray[np.generic] = lists.flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(rows.num_rows, width)
+
+
+def _keys(rows: pa.Table) -> Ints:
+    sequences, positions = (rows[name].to_numpy().astype(np.int64) for name in ("sequence", "position"))
+    found: Ints = sequences * 2**32 + positions
+    return found
+
+
+def _by_run(rows: pa.Table) -> Sequence[tuple[int, slice]]:
+    """(run_id, its rows)."""
+    ids = rows["run_id"].to_numpy()
+    return [(int(ids[a]), slice(int(a), int(b))) for a, b in zip(*stretches(rows, ["run_id"]), strict=True)]

@@ -1,0 +1,1 @@
+"""What answers of one kind say and cannot say, in words."""
