@@ -126,27 +126,28 @@ class _Rows:
         owner = self._index(keys, "owner", len(self.manifest.owners))
         if spec.has_part:
             self._index(keys, "part", len(self.manifest.records.get("part", [])))
-        codes = owner
-        if spec.has_quantity:
-            codes = code_of(
-                self.manifest, owner.astype(np.int64), self._index(keys, "quantity", len(self.homes))
-            )
-        first = np.flatnonzero(np.diff(codes, prepend=-1))  # rows are sorted, so equal codes lie together
+        quantity = self._index(keys, "quantity", len(self.homes)) if spec.has_quantity else None
+        # rows are sorted, so those of one cell lie together; what follows looks at the first of each
+        begins = owner[1:] != owner[:-1]
+        if quantity is not None:
+            begins |= quantity[1:] != quantity[:-1]
+        first = np.flatnonzero(np.concatenate([[True], begins]))
         kinds = {self.manifest.owners[i].kind for i in set(owner[first].tolist())}
         if wrong := sorted(kinds - {spec.owner}):
             raise ShardRefused(
                 f"{self.shard}: {spec.name} belongs to a {spec.owner}, its rows name a {wrong[0]}"
             )
-        if not spec.has_quantity:
+        if quantity is None:
             return
         if self.manifest.segments and spec.name == "fact_log":
+            codes = code_of(self.manifest, owner.astype(np.int64), quantity)
             self._check_segments(codes, keys.column("step").to_numpy())
-        found = codes[first]
-        elsewhere = ~np.isin(found % n_quantities(self.manifest), self.at_home)
+        elsewhere = ~np.isin(quantity[first], self.at_home)
         if elsewhere.any():
-            home = self.homes[int(found[elsewhere][0]) % n_quantities(self.manifest)]
+            home = self.homes[int(quantity[first][elsewhere][0])]
             raise ShardRefused(f"{self.shard}: {spec.name} has rows of a measure that is kept in {home}")
-        counts = dict(zip(found.tolist(), np.diff(first, append=len(codes)).tolist(), strict=True))
+        found = code_of(self.manifest, owner[first].astype(np.int64), quantity[first])
+        counts = dict(zip(found.tolist(), np.diff(first, append=len(owner)).tolist(), strict=True))
         begun = int(found[0])
         counts[begun] += self.found.get(begun, 0)  # a cell may go on in the next piece
         self.found |= counts
