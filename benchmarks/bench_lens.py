@@ -1,9 +1,9 @@
 """Head scores, neurons' best examples and the loss: our pass against TransformerLens, which caches everything to be reduced.
 
 Only with the optional extra `lens`; without it nothing is measured. One random model in the shape of Pythia-70m for both, the
-same sequences of repeated tokens, 8 of 512 at a time, and numbers that agree. CPU seconds on one thread and resident memory,
-in processes of their own: ours started as `ingest` starts its workers, TransformerLens as a script would be, and once more
-with the allocator settings of our workers.
+same sequences of repeated tokens, 8 of 512 at a time, and numbers that agree. Seconds on the clock with a thread for each of two
+cores, which is what is promised, CPU seconds on one thread, and resident memory, in processes of their own: ours started as
+`ingest` starts its workers, TransformerLens as a script would be, and once more with the allocator settings of our workers.
 """
 
 import importlib.util
@@ -33,6 +33,7 @@ PROMISED = 0.66
 ROUNDS, PASSES = 2, 2
 SCORES = ("head.previous_token", "head.first_token", "head.prefix_matching", "head.attention_entropy")
 K = 20
+WHAT = f"{len(SCORES)} head scores, {K} best examples of every neuron and the loss in one pass"
 
 
 def measure(folder: Path) -> Iterable[Measured]:
@@ -43,12 +44,12 @@ def measure(folder: Path) -> Iterable[Measured]:
             file=sys.stderr,
         )
         return
+    yield _on_two_cores()
     kinds = ("ours", "theirs", "allocator", "chosen")
     turns = [{kind: _in_a_process(kind) for kind in kinds} for _ in range(ROUNDS)]
     for kind in kinds[1:]:
         _refuse_other_numbers(turns[0]["ours"]["numbers"], turns[0][kind]["numbers"])
     took = {kind: min(turn[kind]["seconds"] for turn in turns) for kind in kinds}
-    what = f"{len(SCORES)} head scores, {K} best examples of every neuron and the loss in one pass"
     how = {
         "theirs": "TransformerLens, everything cached and then reduced",
         "allocator": "the same with the allocator settings of our workers",
@@ -56,8 +57,8 @@ def measure(folder: Path) -> Iterable[Measured]:
     }
     for kind, bare in how.items():
         yield Measured(
-            f"{what}; {bare} (CPU seconds, one thread, fastest of {ROUNDS * PASSES})",
-            words(took["ours"]), words(took[kind]), took["ours"] / took[kind], PROMISED if kind == "theirs" else None,
+            f"{WHAT}; {bare} (CPU seconds, one thread, fastest of {ROUNDS * PASSES})",
+            words(took["ours"]), words(took[kind]), took["ours"] / took[kind],
         )  # fmt: skip
     ours, theirs = (min(turn[kind]["megabytes"] for turn in turns) for kind in ("ours", "theirs"))
     yield Measured(
@@ -66,15 +67,26 @@ def measure(folder: Path) -> Iterable[Measured]:
     )  # fmt: skip
 
 
-def _in_a_process(kind: str) -> dict[str, Any]:
+def _on_two_cores() -> Measured:
+    turns = [
+        {kind: _in_a_process(kind, threads=2)["clock"] for kind in ("ours", "theirs")} for _ in range(ROUNDS)
+    ]
+    ours, theirs = (min(turn[kind] for turn in turns) for kind in ("ours", "theirs"))
+    return Measured(
+        f"{WHAT}; TransformerLens, everything cached and then reduced (clock, two threads, fastest of {ROUNDS * PASSES})",
+        words(ours), words(theirs), ours / theirs, PROMISED,
+    )  # fmt: skip
+
+
+def _in_a_process(kind: str, threads: int = 1) -> dict[str, Any]:
     from ingest.train.spec import WORKER_ENV
 
-    one_thread = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    environment = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
     without = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     added = {} if kind == "theirs" else WORKER_ENV
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.bench_lens", kind],
-        cwd=ROOT, env={**without, **added, **one_thread}, check=True, capture_output=True, text=True,
+        cwd=ROOT, env={**without, **added, **environment}, check=True, capture_output=True, text=True,
     )  # fmt: skip
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -98,12 +110,13 @@ def timed(kind: str) -> dict[str, Any]:
     before = _status("VmRSS")
     numbers = next(passes)  # memory is mapped, kernels are chosen
     peak = _status("VmHWM") - before
-    seconds = []
+    seconds, clock = [], []
     for _ in range(PASSES):
-        began = time.process_time()
+        began, began_clock = time.process_time(), time.perf_counter()
         next(passes)
         seconds.append(time.process_time() - began)
-    return {"seconds": min(seconds), "megabytes": peak / 1024, "numbers": numbers}
+        clock.append(time.perf_counter() - began_clock)
+    return {"seconds": min(seconds), "clock": min(clock), "megabytes": peak / 1024, "numbers": numbers}
 
 
 def _ours(module: Any, task: "NextTokens") -> Iterator[dict[str, list[float]]]:
@@ -174,7 +187,7 @@ def _module() -> Any:
     import torch
     from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     torch.set_grad_enabled(False)
     torch.manual_seed(0)
     settings: dict[str, Any] = {**SHAPE, "attn_implementation": "eager"}

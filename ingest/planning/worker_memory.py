@@ -1,6 +1,6 @@
 """What memory a worker of a load study takes, and how many of them fit beside each other. Imports no torch."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from ingest.catalogue import Size
 from ingest.planning.model_size import size_of
@@ -13,6 +13,8 @@ from ingest.studies.parts import ExecutorChoice
 PROCESS_BYTES = 400_000_000
 # weights are float32; once more while they are read, twice where the largest are folded or squared in float64
 COPIES_OF_WEIGHTS = 3
+# tokens that a sequence counts for, if it has fewer, where causal measures make batches
+SHORT_BATCHED_AS = 512
 # of free memory, left to everybody else
 SPARE = 0.1
 
@@ -29,12 +31,19 @@ def worker_bytes(plan: Plan[LoadedRun], wanted: Wanted, load: LoadSpec, checkpoi
     )
 
 
-def _bytes(size: Size, measured: Iterable[WantedMeasure], batch: int) -> int:
-    """Process, weights, and what a pass makes of a layer and of the logits of one sequence, in float32."""
+def _bytes(size: Size, measured: Collection[WantedMeasure], batch: int) -> int:
+    """Process, weights, what a pass makes of a layer and of the logits of one sequence, and what is kept; in float32."""
     positions = max((one.n_positions for one in measured), default=0)
     layer = batch * positions * (3 * size.n_heads * positions + 2 * size.d_mlp + 6 * size.d_model)
     logits = 2 * positions * size.d_vocab
-    return PROCESS_BYTES + 4 * (COPIES_OF_WEIGHTS * size.n_params + layer + logits)
+    kept = max((_kept(size, one, batch) for one in measured if one.further_tokens), default=0)
+    return PROCESS_BYTES + 4 * (COPIES_OF_WEIGHTS * size.n_params + layer + logits + kept)
+
+
+def _kept(size: Size, one: WantedMeasure, batch: int) -> int:
+    """Numbers of all layers that a causal measure keeps: of two runs, of a gradient's pass, and of frozen patterns."""
+    tokens = min(one.n_tokens, batch * max(one.n_positions, SHORT_BATCHED_AS))
+    return size.n_layers * tokens * (16 * size.d_model + 3 * size.d_mlp + size.n_heads * one.n_positions)
 
 
 def _results(
