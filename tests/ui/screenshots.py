@@ -6,8 +6,9 @@ Give an archive, such as the one `pathscope demo` makes, or nothing for invented
 import argparse
 import io
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
@@ -38,12 +39,18 @@ COMPARE_SHOTS = {"compare": "compare?sequence=6&step_a=256"}
 COMPONENT_SHOTS = {"heads": "heads?curves_of=best+of+each+run", "neuron": "neuron?layer=1&unit=3"}
 
 
-def take(browser: Browser, archive: Path, folder: Path, shots: Mapping[str, str] = SHOTS) -> list[Path]:
-    """Every shot in light and dark; raises AssertionError where a page complains."""
+def take(
+    browser: Browser,
+    archive: Path,
+    folder: Path,
+    shots: Mapping[str, str] = SHOTS,
+    themes: Sequence[Literal["light", "dark"]] = ("light", "dark"),
+) -> list[Path]:
+    """Every shot in every theme; raises AssertionError where a page complains."""
     folder.mkdir(parents=True, exist_ok=True)
     taken = []
     with explorer(archive) as address:
-        for theme in ("light", "dark"):
+        for theme in themes:
             for name, path in shots.items():
                 context = browser.new_context(viewport={"width": WIDTH, "height": 900}, color_scheme=theme)
                 context.set_default_timeout(120_000)  # ms: real archives on a busy machine
