@@ -1,7 +1,7 @@
 """Scores of heads at two checkpoints: the change of each where heads have common numbers, else both distributions."""
 
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
 import plotly.graph_objects as go
@@ -12,16 +12,14 @@ from queries.head_scores import HeadScores
 from queries.reading.tables import floats
 from ui.models.axes import GRID, LINE, NO_GRID
 from ui.models.compare_text import signed
-from ui.models.palette import HUES, MUTED, see_through
+from ui.models.head_cells import FULL, head_cells
+from ui.models.palette import HUES, see_through
 from ui.models.text import number, plural
 
 Floats = NDArray[np.float64]
 
 MOST_ROWS = 500
-MOST_NUMBERS = 200  # cells that get their number written into them
-ROW_PIXELS, AROUND_PIXELS, SHORTEST, TALLEST = 30, 74, 210, 620
-FULL = 0.7  # words must stay readable on the fullest cell, on light and dark ground
-HEIGHT = 340
+SHORTEST, HEIGHT = 210, 340  # of the grid, of the distributions; pixels
 PALE = 0.05
 
 
@@ -78,64 +76,16 @@ def change_of(a: HeadScores, b: HeadScores) -> HeadChange:
 
 def change_figure(found: HeadChange, *, unit: str) -> go.Figure:
     """A cell a head: blue where the score fell, orange where it rose, pale where it stayed; the number in the cell."""
-    change = found.change
-    layers, heads = (a.ravel() for a in np.indices(change.shape))
-    names = [f"L{a}H{b}" for a, b in zip(layers.tolist(), heads.tolist(), strict=True)]
-    numbered = change.size <= MOST_NUMBERS
-    figure = go.Figure()
-    figure.add_heatmap(
-        z=change,
-        zmin=-found.reach,
-        zmax=found.reach,
-        colorscale=_scale(),
-        xgap=2,
-        ygap=2,
-        hoverinfo="skip",
-        text=_texts(change) if numbered else None,
-        texttemplate="%{text}" if numbered else None,
-        textfont={"size": 12},
-        colorbar={
-            "title": {"text": f"B − A{f', {unit}' if unit else ''}", "side": "right", "font": {"size": 11}},
-            "thickness": 9,
-            "len": 1,
-            "outlinewidth": 0,
-            "tickfont": {"size": 10},
-            "nticks": 5,
-            "ypad": 0,
-        },
+    return head_cells(
+        found.change,
+        low=-found.reach,
+        high=found.reach,
+        scale=_scale(),
+        texts=_texts(found.change),
+        title=f"B − A{f', {unit}' if unit else ''}",
+        told=partial(_told, found),
+        shortest=SHORTEST,
     )
-    figure.add_scatter(
-        x=heads,
-        y=layers,
-        mode="markers",
-        marker={"symbol": "square", "size": 24, "opacity": 0, "color": MUTED},
-        hovertext=[_told(found, name, a, b) for name, a, b in zip(names, layers, heads, strict=True)],
-        hoverinfo="text",
-        showlegend=False,
-    )
-    n_layers, n_heads = change.shape
-    figure.update_layout(
-        height=min(TALLEST, max(SHORTEST, AROUND_PIXELS + ROW_PIXELS * n_layers)),
-        margin={"l": 58, "t": 8, "b": 48, "r": 8},
-        xaxis={
-            "title": {"text": "head", "standoff": 6},
-            "range": [-0.5, n_heads - 0.5],
-            "dtick": max(1, n_heads // 24),
-            "tick0": 0,
-            **LINE,
-            **NO_GRID,
-        },
-        yaxis={
-            "title": {"text": "layer", "standoff": 12},
-            "range": [n_layers - 0.5, -0.5],
-            "dtick": max(1, n_layers // 16),
-            "tick0": 0,
-            **LINE,
-            **NO_GRID,
-        },
-        showlegend=False,
-    )
-    return figure
 
 
 def change_in_words(found: HeadChange, label: str) -> str:
@@ -218,9 +168,9 @@ def _texts(change: Floats) -> list[list[str]]:
     return [[f"{v:+.2f}".replace("-", "−") if np.isfinite(v) else "✕" for v in row] for row in change]
 
 
-def _told(found: HeadChange, name: str, layer: Any, head: Any) -> str:
+def _told(found: HeadChange, layer: int, head: int) -> str:
     a, b, change, se = (float(m[layer, head]) for m in (found.a, found.b, found.change, found.se))
-    words = f"<b>{name}</b><br>A {number(a)}, B {number(b)}<br>change {signed(change)}"
+    words = f"<b>L{layer}H{head}</b><br>A {number(a)}, B {number(b)}<br>change {signed(change)}"
     return words + (f" ± {number(se)}" if np.isfinite(se) else "<br>its error is not known")
 
 

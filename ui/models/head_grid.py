@@ -1,63 +1,31 @@
 """The heads of one run at one step as a grid: a row a layer, a column a head."""
 
+from functools import partial
+
 import numpy as np
 import plotly.graph_objects as go
 
 from queries.reading.heads import parse_head
-from ui.models.axes import LINE, NO_GRID
+from ui.models.head_cells import FULL, head_cells
 from ui.models.heads import Grid
-from ui.models.palette import HUES, MUTED, see_through
+from ui.models.palette import HUES, see_through
 from ui.models.text import number
-
-MOST_NUMBERS = 200  # cells that get their number written into them
-ROW_PIXELS, AROUND_PIXELS = 30, 74
-TALLEST = 620
-# words must stay readable on the fullest cell, on light and dark ground
-FULL = 0.7
 
 
 def grid_figure(found: Grid, head: str, *, unit: str) -> go.Figure:
     """A cell a head, the fuller the higher its score.
 
     The range is that of all of training, so that steps compare, and at least a few times chance, so that a grid at
-    chance looks pale. The chosen head has a frame. Over the cells lie points that cannot be seen: they carry what is
-    shown on hover, and a click on one chooses its head, which a heat map would not tell.
+    chance looks pale. The chosen head has a frame.
     """
-    n_layers, n_heads = found.values.shape
-    layers, heads = (a.ravel() for a in np.indices(found.values.shape))
-    height = min(TALLEST, AROUND_PIXELS + ROW_PIXELS * n_layers)
-    figure = go.Figure()
-    numbered = found.values.size <= MOST_NUMBERS
-    figure.add_heatmap(
-        z=found.values,
-        zmin=-found.top if found.is_signed else 0,
-        zmax=found.top,
-        colorscale=_scale(found.is_signed),
-        xgap=2,
-        ygap=2,
-        hoverinfo="skip",
-        text=_texts(found) if numbered else None,
-        texttemplate="%{text}" if numbered else None,
-        textfont={"size": 12},
-        colorbar={
-            "title": {"text": unit, "side": "right", "font": {"size": 11}},
-            "thickness": 9,
-            "len": 1,
-            "outlinewidth": 0,
-            "tickfont": {"size": 10},
-            "nticks": 5,
-            "ypad": 0,
-        },
-    )
-    figure.add_scatter(
-        x=heads,
-        y=layers,
-        mode="markers",
-        marker={"symbol": "square", "size": 24, "opacity": 0, "color": MUTED},
-        customdata=[f"L{a}H{b}" for a, b in zip(layers.tolist(), heads.tolist(), strict=True)],
-        hovertext=[_told(found, a, b) for a, b in zip(layers.tolist(), heads.tolist(), strict=True)],
-        hoverinfo="text",
-        showlegend=False,
+    figure = head_cells(
+        found.values,
+        low=-found.top if found.is_signed else 0,
+        high=found.top,
+        scale=_scale(found.is_signed),
+        texts=_texts(found),
+        title=unit,
+        told=partial(_told, found),
     )
     layer, column = parse_head(head)
     figure.add_shape(
@@ -67,27 +35,6 @@ def grid_figure(found: Grid, head: str, *, unit: str) -> go.Figure:
         y0=layer - 0.46,
         y1=layer + 0.46,
         line={"color": HUES[1], "width": 2.5},
-    )
-    figure.update_layout(
-        height=height,
-        margin={"l": 58, "t": 8, "b": 48, "r": 8},
-        xaxis={
-            "title": {"text": "head", "standoff": 6},
-            "range": [-0.5, n_heads - 0.5],
-            "dtick": max(1, n_heads // 24),
-            "tick0": 0,
-            **LINE,
-            **NO_GRID,
-        },
-        yaxis={
-            "title": {"text": "layer", "standoff": 12},
-            "range": [n_layers - 0.5, -0.5],
-            "dtick": max(1, n_layers // 16),
-            "tick0": 0,
-            **LINE,
-            **NO_GRID,
-        },
-        showlegend=False,
     )
     return figure
 
