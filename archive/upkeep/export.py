@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import duckdb
@@ -80,23 +81,25 @@ def export(
     folder: Path,
     *,
     text: bool = True,
-    runs: str | None = None,
+    runs: str | Sequence[str] = (),
     snapshot: bool = False,
     patience: float = READ_PATIENCE,
 ) -> Exported:
     """Write every public view as a Parquet file, a dataset card and SHA256SUMS into a new folder.
 
-    text=False leaves out documents, tokens, prompts and vocabularies. runs: a pattern (`*`, `?`, `[ab]`) of run
-    names. snapshot=True reads the published copy, so that commits need not wait. All files show one state of
-    the archive, and the folder appears whole, by one rename. Raises UsageError when it is there and not empty.
+    text=False leaves out documents, tokens, prompts and vocabularies. runs: one or several patterns (`*`, `?`,
+    `[ab]`) of run names, none for all. snapshot=True reads the published copy, so that commits need not wait. All
+    files show one state of the archive, and the folder appears whole, by one rename. Raises UsageError when it is
+    there and not empty.
     """
+    patterns = (runs,) if isinstance(runs, str) else tuple(runs)
     folder = folder.expanduser().absolute()
     archive = Archive(layout.database, snapshot=snapshot, patience=patience)
     with whole_folder(folder) as unfinished:
         with archive.session() as connection, explain_damage(archive.file):
-            n_runs = _choose(connection, runs)
-            files = _write_files(connection, unfinished, text=text, narrowed=runs is not None)
-            card = _card(connection, files, n_runs=n_runs, text=text, runs=runs)
+            n_runs = _choose(connection, patterns)
+            files = _write_files(connection, unfinished, text=text, narrowed=bool(patterns))
+            card = _card(connection, files, n_runs=n_runs, text=text, runs=patterns)
         write_card(card, unfinished / CARD)
         names = [*(f.name for f in files), CARD]
         sums = "".join(f"{file_sha256(unfinished / name)}  {name}\n" for name in names)
@@ -104,16 +107,18 @@ def export(
     return Exported(folder, files, n_runs, [s.name for s in card.sources if not s.licensed])
 
 
-def _choose(connection: duckdb.DuckDBPyConnection, runs: str | None) -> int:
-    """Put the chosen runs into a temporary table; returns their number."""
-    where = "" if runs is None else "WHERE name GLOB $pattern"
-    values = {} if runs is None else {"pattern": runs}
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE chosen AS SELECT id, name FROM run {where}", values)
-    found = connection.execute("SELECT count(*) FROM chosen").fetchone()
-    if runs is not None and found == (0,):
-        known = [n for (n,) in connection.execute("SELECT name FROM run").fetchall()]
-        raise UnknownName.of("run matching", runs, known, listing=LIST_RUNS)
-    return int(found[0]) if found else 0
+def _choose(connection: duckdb.DuckDBPyConnection, patterns: Sequence[str]) -> int:
+    """Put the chosen runs into a temporary table; returns their number. Raises UnknownName for a pattern without any."""
+    known = connection.execute("SELECT id, name FROM run").fetchall()
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for _, name in known):
+            raise UnknownName.of("run matching", pattern, [name for _, name in known], listing=LIST_RUNS)
+    ids = [i for i, name in known if not patterns or any(fnmatchcase(name, p) for p in patterns)]
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE chosen AS SELECT id, name FROM run WHERE id IN (SELECT unnest($ids))",
+        {"ids": ids},
+    )
+    return len(ids)
 
 
 def _write_files(
@@ -160,17 +165,13 @@ def _card(
     *,
     n_runs: int,
     text: bool,
-    runs: str | None,
+    runs: Sequence[str],
 ) -> Card:
-    where = f"WHERE {NARROWED['v_source']}" if runs is not None else ""
+    where = f"WHERE {NARROWED['v_source']}" if runs else ""
     sources = connection.execute(
         f"SELECT source, licence, citation, url, repository, commit_hash, n_rows FROM v_source {where} ORDER BY source_id"
     ).fetchall()
-    used = (
-        f"AND id IN (SELECT text_set_id FROM encoding WHERE id IN ({_USED_ENCODINGS}))"
-        if runs is not None
-        else ""
-    )
+    used = f"AND id IN (SELECT text_set_id FROM encoding WHERE id IN ({_USED_ENCODINGS}))" if runs else ""
     texts = connection.execute(
         f"SELECT name, licence FROM text_set WHERE id <> 0 {used} ORDER BY name"
     ).fetchall()
@@ -184,7 +185,7 @@ def _card(
         sources=[SourceFacts(*row) for row in sources],
         text_licences=[(str(n), str(licence)) for n, licence in texts] if text else [],
         n_runs=n_runs,
-        runs=runs,
+        runs=" and ".join(runs) or None,
         has_text=text,
         excluded=[(str(run), str(reason)) for run, reason in excluded],
     )

@@ -1,5 +1,6 @@
 """`pathscope export`: the archive as Parquet files with a dataset card, or in the form of another tool."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -44,7 +45,8 @@ def export(
         bool, typer.Option("--no-text", help="Leave out documents, tokens, prompts and vocabularies.")
     ] = False,
     runs: Annotated[
-        str | None, typer.Option("--runs", help="Only runs whose names match, such as 'demo/*'.")
+        list[str] | None,
+        typer.Option("--runs", help="Only runs whose names match, such as 'demo/*'; may be given again."),
     ] = None,
     step: Annotated[
         int | None,
@@ -67,7 +69,7 @@ def export(
     if file_format is not ExportFormat.NEURONPEDIA and (step is not None or eval_set):
         raise UsageError("--step and --eval-set belong to --format neuronpedia, which writes one checkpoint.")
     if file_format is ExportFormat.PARQUET:
-        _parquet(path, folder, no_text=no_text, runs=runs, snapshot=snapshot, quiet=quiet, json=json)
+        _parquet(path, folder, no_text=no_text, runs=runs or (), snapshot=snapshot, quiet=quiet, json=json)
         return
     from archive.store import Archive
 
@@ -111,7 +113,7 @@ def _warn(unlicensed: "list[str] | tuple[str, ...]") -> None:
 
 
 def _parquet(
-    path: Path, folder: Path, *, no_text: bool, runs: str | None, snapshot: bool, quiet: bool, json: bool
+    path: Path, folder: Path, *, no_text: bool, runs: Sequence[str], snapshot: bool, quiet: bool, json: bool
 ) -> None:
     from archive.layout import Layout
     from archive.upkeep.export import export as write

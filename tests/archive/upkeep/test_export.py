@@ -162,9 +162,20 @@ def test_every_view_without_a_run_id_is_narrowed_on_purpose(full: Layout) -> Non
             assert view.name in NARROWED or view.name in whole or view.name in LEFT_OUT, view.name
 
 
+def test_several_patterns_bring_the_runs_of_all(full: Layout, tmp_path: Path) -> None:
+    done = export(full, tmp_path / "out", runs=["toy/a", "pub/*", "toy/[a]"])
+    runs = pq.read_table(done.folder / "v_run.parquet").column("run").to_pylist()
+
+    assert len(runs) == done.runs
+    assert "toy/a" in runs
+    assert {run.partition("/")[0] for run in runs} == {"toy", "pub"}
+    assert not {"toy/b", "toy/log"} & set(runs)
+
+
 def test_a_pattern_that_fits_nothing_is_named(full: Layout, tmp_path: Path) -> None:
-    with pytest.raises(UnknownName, match="toy/x"):
-        export(full, tmp_path / "out", runs="toy/x*")
+    for runs in ("toy/x*", ["toy/a", "toy/x*"]):
+        with pytest.raises(UnknownName, match="toy/x"):
+            export(full, tmp_path / "out", runs=runs)
 
     assert not (tmp_path / "out").exists()
 
