@@ -71,6 +71,9 @@ def migrate(connection: Connection, revision: str = "head") -> None:
     raw = driver(connection)
     for (name,) in raw.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall():
         raw.execute(f'DROP VIEW IF EXISTS "{name}" CASCADE')
+    macros = "SELECT function_name FROM duckdb_functions() WHERE function_type = 'table_macro' AND NOT internal"
+    for (name,) in raw.execute(macros).fetchall():
+        raw.execute(f'DROP MACRO TABLE "{name}"')
     backwards = current is not None and (target == "base" or known.index(target) < known.index(current))
     (command.downgrade if backwards else command.upgrade)(alembic_config(connection), target)
     connection.commit()
@@ -79,7 +82,7 @@ def migrate(connection: Connection, revision: str = "head") -> None:
 
 
 def renew_views(connection: Connection) -> None:
-    """Write this version's views into an archive of this version's schema."""
+    """Write this version's views and table macros into an archive of this version's schema."""
     for statement in view_statements():
         connection.exec_driver_sql(statement)
     connection.exec_driver_sql("INSERT OR REPLACE INTO archive_info VALUES ('views', ?)", (views_hash(),))

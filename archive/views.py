@@ -7,6 +7,7 @@ carry ids (run_id, checkpoint_id, quantity_id) beside names, so a filter on ids 
 from dataclasses import dataclass
 
 from archive.identity import content_hash
+from archive.macros import MACROS, macro_statements
 
 
 @dataclass(frozen=True)
@@ -337,12 +338,13 @@ FROM content_sequence s JOIN encoding e ON e.id = s.encoding_id""",
 
 
 def views_hash() -> str:
-    """Changes whenever a view does; stored in the archive so that opening it is cheap."""
-    return content_hash([(v.name, v.about, v.sql) for v in VIEWS])[:16]
+    """Changes whenever a view or a macro does; stored in the archive so that opening it is cheap."""
+    macros = [(m.name, m.parameters, m.about, m.sql) for m in MACROS]
+    return content_hash([*((v.name, v.about, v.sql) for v in VIEWS), *macros])[:16]
 
 
 def view_statements() -> list[str]:
-    """SQL that replaces every view, in dependency order, with its comment."""
+    """SQL that replaces every view, in dependency order, and every macro on them, each with its comment."""
     drops = [f"DROP VIEW IF EXISTS {view.name}" for view in reversed(VIEWS)]
     creates = [
         statement
@@ -352,4 +354,4 @@ def view_statements() -> list[str]:
             f"COMMENT ON VIEW {view.name} IS '{view.about.replace(chr(39), chr(39) * 2)}'",
         )
     ]
-    return [*drops, *creates]
+    return [*drops, *creates, *macro_statements()]

@@ -13,6 +13,7 @@ import typer.main
 
 import pathscope
 from archive.create import ensure_archive
+from archive.macros import MACROS
 from archive.records import Measure
 from archive.store import open_archive
 from archive.views import VIEWS
@@ -37,7 +38,7 @@ def pages() -> dict[Path, str]:
     sql = ROOT / "docs" / "sql.md"
     return {
         ROOT / "docs" / "reference.md": reference(),
-        sql: sql.read_text(encoding="utf-8").split(MARK)[0] + f"{MARK}\n{views()}",
+        sql: sql.read_text(encoding="utf-8").split(MARK)[0] + f"{MARK}\n{macros()}\n## Views\n\n{views()}",
         ROOT / "pathscope" / "__init__.pyi": stub(),
     }
 
@@ -183,6 +184,14 @@ def views() -> str:
         columns.setdefault(row["table_name"], []).append(f"`{row['column_name']}` {row['data_type']}")
     return "\n".join(
         f"### {view.name}\n\n{view.about}\n\n{', '.join(columns[view.name])}\n" for view in VIEWS
+    )
+
+
+def macros() -> str:
+    """Every table macro with its sentence, its arguments and an example."""
+    return "\n".join(
+        f"### {macro.name}({macro.parameters})\n\n{macro.about}\n\n```sql\nSELECT * FROM {macro.example}\n```\n"
+        for macro in MACROS
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from archive.macros import MACROS
 from archive.manifest import SUBJECT_OF_OWNER
 from archive.schema.base import SubjectKind
 from archive.schema.dimensions import DIMENSIONS
@@ -11,6 +12,11 @@ from archive.upkeep.findings import DAMAGED, MAX_EXAMPLES, Finding, offenders
 from archive.upkeep.references import REFERENCES
 from archive.upkeep.verify_facts import doubles
 from archive.views import VIEWS, views_hash
+
+_CONTRACT_SQL = """\
+SELECT view_name AS name FROM duckdb_views() WHERE NOT internal
+UNION ALL
+SELECT function_name FROM duckdb_functions() WHERE function_type = 'table_macro' AND NOT internal"""
 
 SUBJECTS = {
     SubjectKind.RUN: "run",
@@ -94,9 +100,7 @@ def check_shape(archive: Archive) -> Iterator[Finding]:
             for r in archive.rows("SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal")
         }
         words = [r["value"] for r in archive.rows("SELECT value FROM archive_info WHERE key = 'views'")]
-        views = {
-            r["view_name"] for r in archive.rows("SELECT view_name FROM duckdb_views() WHERE NOT internal")
-        }
+        views = {r["name"] for r in archive.rows(_CONTRACT_SQL)}
     missing = sorted(f"{table}.{column}" for table, column in declared - stored)
     if missing:
         names = ", ".join(missing[:MAX_EXAMPLES])
@@ -107,9 +111,9 @@ def check_shape(archive: Archive) -> Iterator[Finding]:
             DAMAGED,
             len(missing),
         )
-    gone = sorted({v.name for v in VIEWS} - views)
+    gone = sorted({v.name for v in (*VIEWS, *MACROS)} - views)
     if gone:
-        text = f"{len(gone)} view(s) are missing: {', '.join(gone[:MAX_EXAMPLES])}"
+        text = f"{len(gone)} view(s) or table macro(s) are missing: {', '.join(gone[:MAX_EXAMPLES])}"
         yield Finding("views", gone[0], text, "pathscope upgrade", len(gone))
     elif words != [views_hash()]:
         yield Finding("views", "archive_info", "the views are those of another version", "pathscope upgrade")

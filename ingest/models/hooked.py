@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from archive.errors import PathscopeError
 
-# Logits made at once where nobody asks for all: with 512 positions, 8 MB of them. Made and judged in such parts they take a
-# fifth less time on a CPU than as a whole, and the whole is 100 MB.
+# Logits made at once where nobody asks for all: with 512 positions, 8 MB of them, where the whole is 100 MB. In a loop of
+# their own parts took 15 % less time on a CPU; within a whole scan no difference was seen.
 OUTPUTS_TOGETHER = 4096
 
 AttentionSink = Callable[[int, Float[Tensor, "example head query key"]], None]

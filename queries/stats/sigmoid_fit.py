@@ -36,11 +36,6 @@ class Sigmoids:
     rss: Floats
 
 
-def logistic_share(w: float) -> float:
-    """Share of a logistic's change that its steepest octave holds; w > 0 in octaves."""
-    return float(np.tanh(1 / (4 * w)))
-
-
 def fit_sigmoids(x: Floats, values: Floats, level: float = 0.95) -> Sigmoids:
     """Fit every series; x in octaves, increasing; values (time, series), finite.
 

@@ -130,7 +130,7 @@ def _why(at: Floats, t10: Bracket, t90: Bracket, inside: int, share: tuple[float
     if t10.low <= 0:
         return "the change has begun by the first checkpoint after step 0"
     if t90.high > at[-1] / 2:
-        return "the change is not over by the middle of the run's last octave"
+        return "the change is not over an octave before the run ends"
     if inside < FEWEST_INSIDE:
         return f"{inside} of {FEWEST_INSIDE} checkpoints needed between 10 and 90 % of the change"
     if any(b.octaves > WIDEST_SPACING + 1e-9 for b in (t10, t90)):
