@@ -111,7 +111,7 @@ def check_shape(archive: Archive) -> Iterator[Finding]:
             DAMAGED,
             len(missing),
         )
-    gone = sorted({v.name for v in (*VIEWS, *MACROS)} - views)
+    gone = sorted({*(v.name for v in VIEWS), *(m.name for m in MACROS)} - views)
     if gone:
         text = f"{len(gone)} view(s) or table macro(s) are missing: {', '.join(gone[:MAX_EXAMPLES])}"
         yield Finding("views", gone[0], text, "pathscope upgrade", len(gone))
