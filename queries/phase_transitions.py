@@ -15,7 +15,7 @@ from queries.events.found_transitions import TABLE, settings, transition_row
 from queries.parameters import IntervalLevel
 from queries.reading.quantities import Which
 from queries.reading.select import ALL_RUNS, Runs, select_runs
-from queries.reading.series import SeriesRead, matching, read_series, refuse_too_many
+from queries.reading.series import SeriesRead, matching, read_series, read_task_series, refuse_too_many
 from queries.reading.tables import floats, stretches
 from queries.registry import query
 from queries.render import interval, number
@@ -101,6 +101,16 @@ def phase_transitions(
             description="names or patterns such as L0H3, 'L1H*', 'L0H3>L1H2', units; default: all there are"
         ),
     ] = (),
+    tasks: Annotated[
+        tuple[str, ...],
+        Field(
+            description="published benchmarks, names or patterns such as 'arc_*': each is a series; measure is then "
+            "benchmark.acc, benchmark.ppl, ..."
+        ),
+    ] = (),
+    shots: Annotated[
+        int | None, Field(description="with tasks: number of examples in the prompt; none = not recorded")
+    ] = 0,
     pair: Annotated[
         bool, Field(description="also test the other member of the metric pair, such as loss and accuracy")
     ] = True,
@@ -130,12 +140,16 @@ def phase_transitions(
     What checkpoints or noise leave open is `unresolved`, with the reason. Step 0 has no place on a log axis and is left
     out. docs/statistics.md has the method and how often it errs.
     """
-    read = read_series(archive, select_runs(archive, runs), measure, part, which, paired=pair)
+    selected = select_runs(archive, runs)
+    if tasks:
+        read = read_task_series(archive, selected, tasks, measure, which, shots=shots)
+    else:
+        read = read_series(archive, selected, measure, part, which, paired=pair)
     keys, all_series = _series(read, series)
     asked = [key for key, s in zip(keys, all_series, strict=True) if s.asked]
     refuse_too_many(len(asked), most)
     found = find_transitions(all_series, fdr=fdr, most_draws=draws, controls_required=controls == "required")
-    selected = read.choice.selected
+    selected = read.selected
     members: list[Member] = [
         ({"run": selected.by_id[run].run, "group": selected.groups[run], "series": name}, f)
         for (run, name), f in zip(asked, found, strict=True)
@@ -167,8 +181,9 @@ def phase_transitions(
         verdict=_overall([g["verdict"] for g in groups]),
         limits=(
             *provenance.limits,
-            *dict.fromkeys(note for c in read.choices for note in c.notes),
-            *read.left_out.limits,
+            *dict.fromkeys(
+                (*(n for c in read.choices for n in c.notes), *read.left_out.limits, *read.skipped)
+            ),
             *answer_limits(members, read, f"{smallest:.2g}" if smallest > fdr else ""),
         ),
         provenance=provenance,

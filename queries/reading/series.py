@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from archive.errors import UnknownName, UsageError
 from archive.store import Archive
+from queries.reading.benchmarks import read_benchmarks
 from queries.reading.checkpoints import LeftOuts, find_left_outs
 from queries.reading.curves import choose_part, measure_names, no_such_part
 from queries.reading.quantities import Choice, Want, Which, choose_quantities
@@ -85,14 +87,18 @@ class SeriesRead:
     """Series of one measure, and of the other member of its metric pair where it is stored for the same eval set.
 
     table, partner: run_id, run, group, place, series, step, value; rows of one series lie together, sorted by step.
+    choices: the measure asked for and its partner, or of published benchmarks one per task. selected: runs that have it.
+    skipped: what was asked for and cannot be read, in sentences.
     """
 
     table: pa.Table
     partner: pa.Table | None
     choices: tuple[Choice, ...]
+    selected: Selected
     left_out: LeftOuts
     part: str
     sql: str
+    skipped: tuple[str, ...] = ()
 
     @property
     def choice(self) -> Choice:
@@ -143,9 +149,34 @@ def read_series(
         table=with_groups(tables[0][0], choices[0].selected),
         partner=tables[1][0] if len(tables) > 1 and tables[1][0].num_rows else None,
         choices=tuple(choices),
+        selected=choices[0].selected,
         left_out=left_out,
         part=part,
         sql=tables[0][1],
+    )
+
+
+def read_task_series(
+    archive: Archive,
+    selected: Selected,
+    tasks: tuple[str, ...],
+    measure: str,
+    which: Which,
+    *,
+    shots: int | None,
+) -> SeriesRead:
+    """Read a metric of every benchmark asked for, each task a series. Raises as `read_benchmarks` does."""
+    read = read_benchmarks(archive, selected, tasks, measure, which, shots=shots, series="")
+    rows = read.finite.append_column("place", pa.array(np.zeros(read.finite.num_rows, np.int64)))
+    return SeriesRead(
+        table=rows.rename_columns([{"task": "series"}.get(name, name) for name in rows.column_names]),
+        partner=None,
+        choices=tuple(read.choices.values()),
+        selected=read.selected,
+        left_out=read.left_out,
+        part="",
+        sql=read.sql,
+        skipped=read.limits,
     )
 
 

@@ -93,7 +93,7 @@ def _of_significant(e: Evidence, shape: Shape, controls_required: bool) -> tuple
     if e.controls < FEWEST_CONTROLS and controls_required:
         return "unresolved", f"{e.controls} of {FEWEST_CONTROLS} matched series needed to compare with"
     if e.spacing > WIDEST_SPACING + 1e-9:
-        return "unresolved", f"checkpoints are {e.spacing:.2g} octaves apart where it happens"
+        return "unresolved", f"checkpoints are {e.spacing:.2g} octave(s) apart where it happens"
     sharp = _sharp(e, shape)
     if sharp is None:
         return "unresolved", "whether one octave holds half of the change cannot be told"

@@ -51,7 +51,8 @@ def answer_limits(members: Sequence[Member], read: SeriesRead, unreachable: str)
     """Sentences; unreachable: the smallest q there can be where it is too large to find one series alone, else empty."""
     found = [f for _, f in members]
     measure = read.choice.quantity.measure
-    lines = [*_unresolved(members, measure)]
+    source = read.choice.quantity.source
+    lines = _unresolved(members, measure, "" if source == "pathscope" else source)
     there = [f for f in found if f.kind in ("major_transition", "minor_transition")]
     spacing = [f.tested.spacing for f in there]
     if spacing:
@@ -94,8 +95,8 @@ def answer_limits(members: Sequence[Member], read: SeriesRead, unreachable: str)
     return lines
 
 
-def _unresolved(members: Sequence[Member], measure: str) -> list[str]:
-    """A line per reason, with the first series it holds for and what to do next."""
+def _unresolved(members: Sequence[Member], measure: str, imported: str) -> list[str]:
+    """A line per reason, with the first series it holds for and what to do next; imported: the source, where it is one."""
     by_reason: dict[str, list[Member]] = {}
     for key, f in members:
         if f.kind == "unresolved":
@@ -104,7 +105,9 @@ def _unresolved(members: Sequence[Member], measure: str) -> list[str]:
     for cases in by_reason.values():
         key, f = cases[0]
         name = " ".join(str(key[part]) for part in ("series", "run") if key[part])
-        lines.append(f"{len(cases)} series cannot be judged (first: {name}: {f.why}){_next(f, measure)}.")
+        lines.append(
+            f"{len(cases)} series cannot be judged (first: {name}: {f.why}){_next(f, measure, imported)}."
+        )
     return lines
 
 
@@ -113,13 +116,13 @@ def _kind_of(why: str) -> str:
     return "".join(c for c in why if not c.isdigit() and c != ".")
 
 
-def _next(f: Found, measure: str) -> str:
-    log = measure.startswith("log.")
-    how = (
-        "log more often"
-        if log
-        else f"`pathscope ingest STUDY.toml --fill {measure}` with more checkpoints kept"
-    )
+def _next(f: Found, measure: str, imported: str) -> str:
+    if imported:
+        how = f"{imported} has no more of them"
+    elif measure.startswith("log."):
+        how = "log more often"
+    else:
+        how = f"`pathscope ingest STUDY.toml --fill {measure}` with more checkpoints kept"
     if f.needed:
         listed = ", ".join(f"{s:,}" for s in f.needed[:6]) + (" ..." if len(f.needed) > 6 else "")
         return f"; needed are steps {listed}: {how}"

@@ -14,6 +14,7 @@ from tests.queries.simulated import (
     GRID,
     LOG_LOSS_HERE,
     LOSS_HERE,
+    PPL,
     TEST,
     TRAIN,
     Simulation,
@@ -176,6 +177,29 @@ def test_benchmarks_count_right_answers(simulation: Simulation) -> None:
     assert "discrete metric" in row["why"]
 
 
+def test_several_benchmarks_are_series_of_one_call(simulation: Simulation) -> None:
+    (run,) = simulation.seeds(1)
+    few = STEPS[::6]
+    for task, steps, values in (
+        ("arc_sharp", STEPS, 20 * sharp(1)),
+        ("arc_smooth", STEPS, 20 * smooth(2)),
+        ("arc_short", few, np.linspace(9, 5, len(few))),
+    ):
+        for step, value in zip(steps, values, strict=True):
+            simulation.benchmark(run, benchmark_quantity(PPL, task, 0), step, float(value))
+    answer = ask(simulation, measure="benchmark.ppl", tasks=("arc_*",))
+
+    assert {r["series"]: r["class"] for r in answer.table.to_pylist()} == {
+        "arc_sharp": "major_transition",
+        "arc_smooth": "none",
+        "arc_short": "unresolved",
+    }
+    assert len(answer.provenance.quantities) == 3
+    assert any("published set has no more of them" in line for line in answer.limits)
+    with pytest.raises(UnknownName, match="benchmark task"):
+        phase_transitions(simulation.commit(), measure="benchmark.ppl", tasks=("winogrande",))
+
+
 def test_gaps_name_the_steps_that_would_close_them(simulation: Simulation) -> None:
     steps = [2**k for k in range(9)] + list(range(1000, 20_001, 1000))
     for k, run in enumerate(simulation.seeds(2)):
@@ -185,7 +209,7 @@ def test_gaps_name_the_steps_that_would_close_them(simulation: Simulation) -> No
 
     for row in answer.table.to_pylist():
         assert row["class"] == "unresolved"
-        assert "octaves apart" in row["why"]
+        assert "octave(s) apart" in row["why"]
         assert any(1000 < step < 2000 for step in row["needed"])
         assert not set(row["needed"]) & set(steps)
     assert answer.verdict == "unresolved"
