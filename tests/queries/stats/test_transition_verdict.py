@@ -74,7 +74,7 @@ def test_none_needs_that_a_major_one_would_have_been_found() -> None:
     ("changes", "why"),
     [
         ({"refused": "3 of 16 checkpoints needed"}, "3 of 16"),
-        ({"spacing": 1.0}, "checkpoints are 1 octaves apart"),
+        ({"spacing": 1.0}, "checkpoints are 1 octave(s) apart"),
         ({"last": 700.0}, "no plateau after it"),
         ({"first": 150.0}, "no plateau before it"),
         ({"controls": 40, "beyond": 0.9}, "only 90% of 40 matched series"),

@@ -100,7 +100,7 @@ def test_spacing_where_it_happens_bounds_what_can_be_said(at: float, spacing: fl
 
     if spacing > 2 / 3:
         assert found.kind == "unresolved"
-        assert "octaves apart" in found.why
+        assert "octave(s) apart" in found.why
         assert found.tested.spacing == pytest.approx(spacing, abs=0.03)
         # what would resolve it lies where there is no checkpoint yet
         assert any(1000 < step < 2000 for step in found.needed)
