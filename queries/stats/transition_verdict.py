@@ -31,7 +31,7 @@ FEWEST_CONTROLS = 19
 # octaves from 10 to 90 % of a logistic that has half of its change in one octave
 MAJOR_WIDTH = 2.0
 # reasons that points between those that are there would settle
-MORE_POINTS = ("octaves apart", "cannot be told", "needed inside")
+MORE_POINTS = ("octave(s) apart", "cannot be told", "needed inside")
 
 
 @dataclass(frozen=True)
