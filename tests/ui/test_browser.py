@@ -154,8 +154,9 @@ def test_new_results_are_offered_while_the_page_is_open(look: Look, own: Made) -
 def test_the_pictures_of_the_documentation_can_be_taken(
     browser: Browser, demo_address: str, tmp_path: Path
 ) -> None:
-    taken = take(browser, demo_address, tmp_path, themes=["light"])
-    assert {p.name for p in taken} == {f"explorer-{n}-light.png" for n in SHOTS}
+    some = {name: SHOTS[name] for name in ("home", "sql")}  # the other pages are opened by tests of their own
+    taken = take(browser, demo_address, tmp_path, some, themes=["light"])
+    assert {p.name for p in taken} == {f"explorer-{n}-light.png" for n in some}
     assert all(p.stat().st_size > 10_000 for p in taken)
 
 

@@ -1,14 +1,12 @@
 """What only a browser can tell of Heads and Neuron: addresses, clicks, themes, widths, and silence in the console."""
 
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from tests.ui.browser import Address, Look, Watched, assert_sound, chromium_is_there
 from tests.ui.component_archive import STEPS
-from tests.ui.screenshots import COMPONENT_SHOTS, take
 
 pytestmark = [
     pytest.mark.browser,
@@ -99,11 +97,3 @@ def test_marked_tokens_tell_their_value_and_can_be_read(look: Look, address: Add
             "e => [getComputedStyle(e).color, getComputedStyle(document.querySelector('.stMain h1')).color]"
         )
         assert inks[0] == inks[1]
-
-
-def test_the_pictures_of_the_documentation_can_be_taken(
-    browser: Browser, address: Address, tmp_path: Path
-) -> None:
-    taken = take(browser, address("components"), tmp_path, COMPONENT_SHOTS, themes=["dark"])
-    assert {p.name for p in taken} == {f"explorer-{n}-dark.png" for n in PAGES}
-    assert all(10_000 < p.stat().st_size < 250_000 for p in taken)

@@ -1,14 +1,12 @@
 """What only a browser can tell of Grokking and Trajectory: addresses, themes, widths, and silence in the console."""
 
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from tests.ui.browser import Address, Look, Watched, assert_sound, chromium_is_there
 from tests.ui.grokking_archive import STEPS
-from tests.ui.screenshots import GROKKING_SHOTS, take
 
 pytestmark = [
     pytest.mark.browser,
@@ -114,11 +112,3 @@ def test_the_copied_link_of_a_trajectory_opens_the_same_picture(look: Look, addr
     expect(again.page.get_by_text("first component of the logits")).to_be_visible()
     for window in (first, again):
         assert_sound(window)
-
-
-def test_the_pictures_of_the_documentation_can_be_taken(
-    browser: Browser, address: Address, tmp_path: Path
-) -> None:
-    taken = take(browser, address("grokking"), tmp_path, GROKKING_SHOTS, themes=["light"])
-    assert {p.name for p in taken} == {f"explorer-{n}-light.png" for n in PAGES}
-    assert all(10_000 < p.stat().st_size < 250_000 for p in taken)
