@@ -71,7 +71,9 @@ def migrate(connection: Connection, revision: str = "head") -> None:
     raw = driver(connection)
     for (name,) in raw.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall():
         raw.execute(f'DROP VIEW IF EXISTS "{name}" CASCADE')
-    macros = "SELECT function_name FROM duckdb_functions() WHERE function_type = 'table_macro' AND NOT internal"
+    macros = (
+        "SELECT function_name FROM duckdb_functions() WHERE function_type = 'table_macro' AND NOT internal"
+    )
     for (name,) in raw.execute(macros).fetchall():
         raw.execute(f'DROP MACRO TABLE "{name}"')
     backwards = current is not None and (target == "base" or known.index(target) < known.index(current))

@@ -14,6 +14,7 @@ Its parameters say what it reads:
     CircuitWeights                the weights of a model of any kind by their role: one value or vector per head,
                                   unit or pair of layers
     Units                         one layer's units on their way through the evaluation set: returns a UnitReducer
+    Units, FinalPlaces            the same, and places in it that the run's final checkpoint chose
     PromptScores                  what a model of any kind answers to prompts: one value per prompt
     AttendedPrompts               the attention of prompts of one length in one layer: one value per prompt and head, of
                                   which the mean over prompts is stored; NaN where a prompt has none
@@ -42,6 +43,7 @@ from ingest.readings.attended import AttendedPrompts
 from ingest.readings.circuit import CircuitWeights
 from ingest.readings.distributions import Distributions
 from ingest.readings.evaluation import Predictions, WholeEvaluation
+from ingest.readings.final_places import FinalPlaces
 from ingest.readings.history import EvaluationHistory, WeightHistory
 from ingest.readings.interventions import Interventions
 from ingest.readings.units import UnitReducer, Units
@@ -75,6 +77,7 @@ Reads = Literal[
     "evaluation history",
     "circuit",
     "units",
+    "final units",
     "prompts",
     "attended prompts",
     "distributions",
@@ -99,6 +102,7 @@ ReadsCircuit: TypeAlias = (
     | Callable[[CircuitWeights], Mapping[Part, Tensor]]
 )
 ReadsUnits: TypeAlias = Callable[[Units], UnitReducer]
+ReadsFinalUnits: TypeAlias = Callable[[Units, FinalPlaces], UnitReducer]
 ReadsPrompts: TypeAlias = Callable[[PromptScores], Tensor]
 ReadsAttendedPrompts: TypeAlias = Callable[[AttendedPrompts], Tensor]
 ReadsDistributions: TypeAlias = Callable[[Distributions], TokenTop]
@@ -108,6 +112,7 @@ ReadsInterventions: TypeAlias = (
 AnyFunction: TypeAlias = (
     ReadsCircuit
     | ReadsUnits
+    | ReadsFinalUnits
     | ReadsPrompts
     | ReadsAttendedPrompts
     | ReadsDistributions
@@ -125,6 +130,7 @@ Function = TypeVar(
     "Function",
     ReadsCircuit,
     ReadsUnits,
+    ReadsFinalUnits,
     ReadsPrompts,
     ReadsAttendedPrompts,
     ReadsDistributions,
@@ -167,6 +173,7 @@ SCOPES_OF: dict[Reads, tuple[Scope, ...]] = {
     "evaluation history": ("vector",),
     "circuit": ("head", "head pair", "unit vector"),
     "units": ("unit", "unit top", "unit histogram"),
+    "final units": ("unit",),
     "prompts": ("item",),
     "attended prompts": ("head",),
     "distributions": ("token top",),
@@ -175,7 +182,7 @@ SCOPES_OF: dict[Reads, tuple[Scope, ...]] = {
 OF_WEIGHTS: tuple[Reads, ...] = ("weights", "weight history", "circuit")
 # taken in one way of models of any kind, the small transformer included
 OF_MODELS: tuple[Reads, ...] = (
-    "circuit", "units", "prompts", "attended prompts", "distributions", "interventions",
+    "circuit", "units", "final units", "prompts", "attended prompts", "distributions", "interventions",
 )  # fmt: skip
 # only these tables have a column for it
 WITH_CHANCE: tuple[Scope, ...] = ("split", "tensor", "part", "head", "item")
@@ -361,6 +368,7 @@ _READ_BY: dict[tuple[object, ...], tuple[Reads, Needs, bool]] = {
     (EvaluationHistory,): ("evaluation history", "history", False),
     (CircuitWeights,): ("circuit", "checkpoint", True),
     (Units,): ("units", "checkpoint", True),
+    (Units, FinalPlaces): ("final units", "final", False),
     (PromptScores,): ("prompts", "checkpoint", True),
     (AttendedPrompts,): ("attended prompts", "checkpoint", True),
     (Distributions,): ("distributions", "checkpoint", True),
@@ -375,7 +383,7 @@ def _what_it_reads(name: str, function: Callable[..., object]) -> tuple[Reads, N
         raise RegistrationRefused(
             f"measure {name!r} in {function.__module__} takes {list(annotations)}; "
             "give it one parameter annotated Activations, NamedWeights, LoadedModel, Predictions, WholeEvaluation (with a "
-            "LoadedModel after it for the final checkpoint), WeightHistory, EvaluationHistory, CircuitWeights, Units, "
-            "PromptScores, AttendedPrompts, Distributions or Interventions"
+            "LoadedModel after it for the final checkpoint), WeightHistory, EvaluationHistory, CircuitWeights, Units (with "
+            "FinalPlaces after it), PromptScores, AttendedPrompts, Distributions or Interventions"
         )
     return found

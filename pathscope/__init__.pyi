@@ -33,36 +33,53 @@ from queries.capability_inclusion import capability_inclusion as capability_incl
 from queries.circuit_heads import circuit_heads as circuit_heads
 from queries.circuit_transition_rate import circuit_transition_rate as circuit_transition_rate
 from queries.compare_transition_times import compare_transition_times as compare_transition_times
+from queries.component_change import component_change as component_change
 from queries.composition_history import composition_history as composition_history
 from queries.divergent_runs import divergent_runs as divergent_runs
 from queries.early_prediction import early_prediction as early_prediction
 from queries.event_order import event_order as event_order
+from queries.explain_component import explain_component as explain_component
+from queries.finetune_shift import finetune_shift as finetune_shift
+from queries.frequency_predictors import frequency_predictors as frequency_predictors
 from queries.grokking_progress import grokking_progress as grokking_progress
 from queries.head import head as head
 from queries.head_score_history import head_score_history as head_score_history
 from queries.head_scores import head_scores as head_scores
 from queries.key_frequency_history import key_frequency_history as key_frequency_history
+from queries.lead_lag import lead_lag as lead_lag
 from queries.loss_curves import loss_curves as loss_curves
+from queries.lottery_predictors import lottery_predictors as lottery_predictors
 from queries.match_heads import match_heads as match_heads
+from queries.match_neurons import match_neurons as match_neurons
 from queries.neuron import neuron as neuron
 from queries.neuron_change import neuron_change as neuron_change
+from queries.neuron_formation import neuron_formation as neuron_formation
 from queries.output_agreement import output_agreement as output_agreement
 from queries.path_dependence import path_dependence as path_dependence
 from queries.per_token_delta import per_token_delta as per_token_delta
 from queries.phase_transitions import phase_transitions as phase_transitions
+from queries.predict_first_composition import predict_first_composition as predict_first_composition
+from queries.predict_onset import predict_onset as predict_onset
+from queries.problems.asking import ask as ask
+from queries.problems.catalogue import problems as problems
+from queries.quanta_histogram import quanta_histogram as quanta_histogram
 from queries.rank_models import rank_models as rank_models
 from queries.registry import query as query
 from queries.replicate_induction_transition import (
     replicate_induction_transition as replicate_induction_transition,
 )
+from queries.representation_similarity import representation_similarity as representation_similarity
 from queries.results import Answer as Answer
 from queries.role_history import role_history as role_history
+from queries.same_implementation import same_implementation as same_implementation
 from queries.shared_roles import shared_roles as shared_roles
 from queries.smaller_beats_larger import smaller_beats_larger as smaller_beats_larger
 from queries.task_scores import task_scores as task_scores
+from queries.trajectory_consistency import trajectory_consistency as trajectory_consistency
 from queries.trajectory_pca import trajectory_pca as trajectory_pca
 from queries.transition_times import transition_times as transition_times
 from queries.transitions_per_position import transitions_per_position as transitions_per_position
+from queries.universal_neurons import universal_neurons as universal_neurons
 from queries.variance_components import variance_components as variance_components
 
 __version__: str

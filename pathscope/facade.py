@@ -11,6 +11,9 @@ HOMES = {
     "Archive": "archive.store",
     "open_archive": "archive.store",
     "PathscopeError": "archive.errors",
+    # open problems
+    "ask": "queries.problems.asking",
+    "problems": "queries.problems.catalogue",
     # writing results of one's own
     "ShardBuilder": "archive.shard",
     "ensure_archive": "archive.create",

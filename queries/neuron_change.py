@@ -27,9 +27,10 @@ from queries.reading.checkpoint_pairs import (
 from queries.reading.checkpoints import find_left_out
 from queries.reading.delta_tables import table_of
 from queries.reading.neuron_examples import chance_overlap
+from queries.reading.neuron_tops import KEPT, REPLACED, TOPS_SQL, NeuronTops, tops_by_checkpoint
 from queries.reading.quantities import Which, choose_quantity
 from queries.reading.select import ALL_RUNS, Runs
-from queries.reading.tables import floats, only_value, stretches
+from queries.reading.tables import floats, only_value
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, readable_sql
@@ -39,19 +40,7 @@ from queries.stats.ranked_lists import PERSISTENCE, least_above_chance, overlaps
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-KEPT, REPLACED = 0.8, 0.2  # conventions: at least, and at most, this share of examples in common
 CATEGORIES = ("kept", "changed", "replaced", "no examples")
-
-_SQL = """\
-WITH asked AS (SELECT unnest($checkpoint_ids) AS checkpoint_id)
-SELECT f.checkpoint_id, f.layer, f.unit, f.sequences[1:$k] AS sequences, f.positions[1:$k] AS positions,
-       f."values"[1] AS maximum, e.n_tokens
-FROM fact_neuron_top f
-JOIN quantity q ON q.id = f.quantity_id
-JOIN encoding e ON e.id = q.encoding_id
-WHERE f.quantity_id = $quantity_id AND f.run_id IN (SELECT unnest($run_ids))
-  AND f.checkpoint_id IN (SELECT checkpoint_id FROM asked)
-ORDER BY f.checkpoint_id, f.layer, f.unit"""
 
 # what a narrow terminal shows comes first
 _REST = (("run_a", pa.string()), ("step_a", pa.int64()), ("step_b", pa.int64()))
@@ -81,17 +70,6 @@ _LAYERS = pa.schema(
         ("group", pa.string()),
     ]
 )
-
-
-@dataclass(frozen=True)
-class _Tops:
-    """Top examples of all neurons of one checkpoint: keys (neuron, k), best first, −1 for none."""
-
-    layer: Ints
-    unit: Ints
-    keys: Ints
-    maximum: Floats
-    n_tokens: int
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -152,7 +130,7 @@ def neuron_change(
         "checkpoint_ids": sorted({p.checkpoint_id for pair in picked.pairs for p in (pair.a, pair.b)}),
         "k": k,
     }
-    tops = _by_checkpoint(archive.query(_SQL, parameters))
+    tops = tops_by_checkpoint(archive.query(TOPS_SQL, parameters))
     compared = [_compare(pair, tops, selected.groups[pair.b.run_id]) for pair in picked.pairs]
     table = pa.concat_tables([neurons for neurons, _ in compared])
     summary = table_of([row for _, rows in compared for row in rows], _LAYERS)
@@ -193,36 +171,11 @@ def neuron_change(
             *_limits(table, depth, k, n_places, len(compared)),
         ),
         provenance=provenance,
-        sql=readable_sql(_SQL, parameters),
+        sql=readable_sql(TOPS_SQL, parameters),
     )
 
 
-def _by_checkpoint(rows: pa.Table) -> dict[int, _Tops]:
-    lists = {name: rows[name].combine_chunks() for name in ("sequences", "positions")}
-    lengths = np.diff(lists["sequences"].offsets.to_numpy()) if rows.num_rows else np.empty(0, np.int64)
-    width = int(lengths.max(initial=1))
-    keys = np.full((rows.num_rows, width), -1, np.int64)
-    sequences, positions = (
-        lists[name].flatten().to_numpy(zero_copy_only=False).astype(np.int64) for name in lists
-    )
-    inside = np.arange(width) < lengths[:, None]
-    keys[inside] = np.where(sequences >= 0, sequences * 2**32 + positions, -1)
-    columns = {name: rows[name].to_numpy() for name in ("layer", "unit")}
-    maximum = rows["maximum"].cast(pa.float64()).to_numpy()
-    found = {}
-    for a, b in zip(*stretches(rows, ["checkpoint_id"]), strict=True):
-        part = slice(int(a), int(b))
-        found[int(rows["checkpoint_id"][part.start].as_py())] = _Tops(
-            columns["layer"][part].astype(np.int64),
-            columns["unit"][part].astype(np.int64),
-            keys[part],
-            maximum[part].astype(float),
-            int(rows["n_tokens"][part.start].as_py()),
-        )
-    return found
-
-
-def _compare(pair: Pair, tops: Mapping[int, _Tops], group: str) -> tuple[pa.Table, list[dict[str, Any]]]:
+def _compare(pair: Pair, tops: Mapping[int, NeuronTops], group: str) -> tuple[pa.Table, list[dict[str, Any]]]:
     """Neurons of one pair, and its layers."""
     a, b = tops.get(pair.a.checkpoint_id), tops.get(pair.b.checkpoint_id)
     if a is None or b is None:

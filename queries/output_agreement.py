@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import combinations
 from typing import Unpack
 
@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from archive.errors import UsageError
 from archive.store import Archive
 from queries.parameters import IntervalLevel
-from queries.reading.checkpoints import Picked, Step, find_left_outs, pick_checkpoints
+from queries.reading.checkpoints import LeftOuts, Step, find_left_outs, pick_checkpoints
+from queries.reading.compared_pairs import in_one_order, pick_compared
+from queries.reading.exact_outputs import Exact, exact_columns, read_exact
 from queries.reading.output_pairs import agreement_of_lists, agreement_of_losses, known_as
 from queries.reading.quantities import Which
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.reading.tables import in_order, only_value
-from queries.reading.token_outputs import Outputs, choose_outputs, read_lists, read_losses
+from queries.reading.token_outputs import Choices, Outputs, choose_outputs, read_lists, read_losses
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, Verdict
@@ -27,6 +29,7 @@ from queries.stats import run_pairs
 from queries.stats.clusters import METHOD
 from queries.stats.output_divergence import LN2, Lists
 from queries.stats.run_pairs import mean_over_pairs
+from queries.wording.outputs import agreement_limits, agreement_sentence, between, column, real
 
 Floats = NDArray[np.float64]
 
@@ -45,12 +48,14 @@ _REALS = (
         "spearman_high",
     ),
     *("js_low", "js_high", "js_null", "top1_chance", "loss_difference"),
-    *("kl_ab", "kl_ba", "kl_ab_trimmed", "kl_ba_trimmed", "js_se", "top1_se", "spearman_se"),
+    *("kl_ab", "kl_ba", "kl_ab_trimmed", "kl_ba_trimmed", "js_list_low", "js_list_high"),
+    *("js_se", "top1_se", "spearman_se"),
 )
 _PAIRS = pa.schema(
     [
         *((name, pa.string()) for name in ("run_a", "run_b", "group_a", "group_b")),
         *((name, pa.int64()) for name in ("step_a", "step_b")),
+        ("outputs", pa.string()),
         *((name, pa.float64()) for name in _REALS),
         *((name, pa.int64()) for name in ("n_tokens", "n_documents")),
     ]
@@ -77,10 +82,12 @@ _HEAD = ("mean", "least", "most", "low", "high", "null")
 class OutputAgreement(Answer):
     """How alike the next-token distributions and losses of pairs of runs are.
 
-    table: per pair its runs, groups and steps; js_low, js_high: bounds of the mean Jensen-Shannon divergence in
-    nats (0 to ln 2), js their middle where they are within 10 % of ln 2 of one another, with the interval
-    js_ci_low, js_ci_high that holds bounds and documents, and js_null, js at shuffled places; kl_ab, kl_ba: least
-    mean Kullback-Leibler divergence, and _trimmed without the highest 1 %; top1: share of tokens where both think
+    table: per pair its runs, groups and steps; outputs: "all" where the two models were compared with one another, and
+    divergences are exact, "most likely" where only lists of likely tokens are there. js_low, js_high: bounds of the mean
+    Jensen-Shannon divergence in nats (0 to ln 2), which are the same where it is exact; js their middle where they are within
+    10 % of ln 2 of one another, with the interval js_ci_low, js_ci_high that holds bounds and documents, and js_null, js at
+    shuffled places; js_list_low, js_list_high: the bounds from lists beside an exact js; kl_ab, kl_ba: mean Kullback-Leibler
+    divergence, from lists the least it can be, and _trimmed without the highest 1 %; top1: share of tokens where both think
     the same token most likely, with its interval and top1_chance, what their habits alone give; spearman: rank
     correlation of losses; loss_difference: mean loss of a less that of b; numbers of tokens and documents.
     summary: per pair of conditions and statistic the mean over pairs with an interval over runs; least, most: between
@@ -99,7 +106,7 @@ class OutputAgreement(Answer):
                     else f"{r['group_a']} × {r['group_b']}",
                     "runs": r["n_runs"],
                     "pairs": r["n_pairs"],
-                    "mean": _between(r, 4),
+                    "mean": between(r, 4),
                     f"{self.ci_level:.0%} interval": interval(r["low"], r["high"]),
                     "by chance": number(r["null"]),
                 }
@@ -125,41 +132,35 @@ def output_agreement(
 ) -> OutputAgreement:
     """Divergence of next-token distributions, agreement on the most likely token, and rank correlation of losses.
 
-    Needs token_top for all but the last, which token_loss alone gives. Only the most likely tokens are stored,
-    so the divergence is known to lie between two bounds. Runs with different tokenizers or eval sets are
-    refused. With more than two runs all pairs are taken; they share runs, so the interval of their mean leaves
-    out one run at a time.
+    Divergences are exact where a study with [compare] compared the two models (output_divergence, top1_agreement). Else they
+    need token_top, of which only the most likely tokens are stored, so that they lie between two bounds; token_loss alone
+    gives the rank correlation. Runs with different tokenizers or eval sets are refused. With more than two runs all pairs
+    are taken; they share runs, so the interval of their mean leaves out one run at a time.
     """
     selected = select_runs(archive, runs)
     choices = choose_outputs(archive, selected, which)
-    left_out = find_left_outs(archive, choices.all, which)
-    picked = pick_checkpoints(archive, choices.main.selected, choices.main.quantity, left_out, step)
-    names = [choices.main.selected.by_id[run].run for run in picked.at]
-    if not 2 <= len(names) <= MOST_RUNS:
+    read = _read(archive, choices, step, which)
+    if not 2 <= len(read.run_ids) <= MOST_RUNS:
+        names = ", ".join(selected.by_id[run].run for run in read.run_ids[:3])
         raise UsageError(
-            f"{len(names)} run(s) have {choices.main.quantity.measure} there ({', '.join(names[:3])}); agreement takes 2 to "
+            f"{len(read.run_ids)} run(s) have {choices.main.quantity.measure} there ({names}); agreement takes 2 to "
             f"{MOST_RUNS}. `pathscope status` shows what each run has; --runs chooses among them."
         )
-    lists: dict[int, Outputs[Lists]] = {}
-    losses: dict[int, Outputs[Floats]] = {}
-    sql = ""
-    if choices.loss:
-        losses, sql = read_losses(archive, choices.loss, picked.at)
-    if choices.top:
-        lists, sql = read_lists(archive, choices.top, picked.at)
-    pairs = list(combinations(in_order(choices.main.selected, picked.at), 2))
-    rows = [_pair(choices.main.selected, picked, lists, losses, pair, confidence) for pair in pairs]
+    rows = [_pair(choices.main.selected, read, pair, confidence) for pair in read.pairs]
     table = pa.Table.from_pylist(rows, schema=_PAIRS)
-    summary = _summary(choices.main.selected, pairs, rows, confidence)
-    statistic = "js" if choices.top else "spearman"
+    ends = [(p.run_id_a, p.run_id_b) for p in read.pairs]
+    summary = _summary(choices.main.selected, ends, rows, confidence)
+    statistic = "js" if choices.top or choices.js else "spearman"
     head = _headline(statistic, rows, summary, confidence)
-    provenance = Provenance.of(archive, choices.all, left_out)
+    provenance = Provenance.of(archive, choices.all, read.left_out)
     null = head["null"]
+    absent = [r.run for r in choices.main.selected.runs if r.run_id not in read.run_ids]
+    n_runs = len(read.run_ids)
     return OutputAgreement(
-        sentence=_sentence(statistic, rows, head, picked, confidence),
+        sentence=agreement_sentence(statistic, rows, head, read.place, n_runs, confidence),
         table=table,
         summary=summary,
-        n_runs=len(picked.at),
+        n_runs=n_runs,
         n_items=only_value(table, "n_tokens"),
         unit="nats" if statistic == "js" else "",
         estimate=head["mean"],
@@ -174,37 +175,113 @@ def output_agreement(
             *provenance.limits,
             *dict.fromkeys(note for c in choices.all for note in c.notes),
             *choices.notes,
-            *left_out.limits,
-            *_limits(rows, choices.main.selected, picked, bool(choices.top)),
+            *read.left_out.limits,
+            *read.notes,
+            *agreement_limits(
+                rows,
+                absent,
+                n_runs,
+                read.steps,
+                bool(choices.top),
+                any(r.get("outputs") == "all" for r in rows),
+            ),
         ),
         provenance=provenance,
-        sql=sql,
+        sql=read.sql,
     )
 
 
-def _pair(
-    selected: Selected,
-    picked: Picked,
-    lists: Mapping[int, Outputs[Lists]],
-    losses: Mapping[int, Outputs[Floats]],
-    pair: tuple[int, int],
-    level: float,
-) -> dict[str, object]:
-    """One row of the table."""
-    a, b = pair
+@dataclass(frozen=True)
+class _Pair:
+    """Two checkpoints of two runs."""
+
+    run_id_a: int
+    run_id_b: int
+    step_a: int
+    step_b: int
+    checkpoint_a: int
+    checkpoint_b: int
+
+
+@dataclass(frozen=True)
+class _Read:
+    """Which pairs there are, and what was read of them: lists and losses by run_id, comparisons by pair of checkpoints."""
+
+    pairs: Sequence[_Pair]
+    lists: Mapping[int, Outputs[Lists]]
+    losses: Mapping[int, Outputs[Floats]]
+    exact: Exact
+    left_out: LeftOuts
+    notes: Sequence[str]
+    place: str
+    run_ids: Sequence[int]
+    sql: str
+
+    @property
+    def steps(self) -> list[int]:
+        return sorted({step for p in self.pairs for step in (p.step_a, p.step_b)})
+
+
+def _read(archive: Archive, choices: Choices, step: Step, which: Which) -> _Read:
+    """Of every run the checkpoint at `step`; where only comparisons are there, the pairs that have one at that step."""
+    selected = choices.main.selected
+    at: dict[int, tuple[int, int]] = {}
+    notes: Sequence[str] = ()
+    if choices.main is choices.js:
+        compared = pick_compared(archive, choices.js, step, which)
+        compared = compared.only([p for p in compared.at if p.run_id_a != p.run_id_b])
+        compared = in_one_order(compared, in_order(selected, compared.run_ids))
+        pairs = [_Pair(*(getattr(p, f.name) for f in fields(_Pair))) for p in compared.at]
+        left_out, notes, run_ids = compared.left_out, compared.notes, compared.run_ids
+        place = compared.place if pairs else ""
+        every = {end for p in pairs for end in _ends(p)}
+        # losses are of one checkpoint a run
+        at = {run: end for run, end in every} if len(every) == len(run_ids) else {}
+    else:
+        left_out = find_left_outs(archive, [c for c in (choices.top, choices.loss) if c], which)
+        picked = pick_checkpoints(archive, selected, choices.main.quantity, left_out, step)
+        at, run_ids, place = picked.at, in_order(selected, picked.at), picked.place
+        pairs = [_Pair(a, b, at[a][1], at[b][1], at[a][0], at[b][0]) for a, b in combinations(run_ids, 2)]
+    lists: dict[int, Outputs[Lists]] = {}
+    losses: dict[int, Outputs[Floats]] = {}
+    exact: Exact = {}
+    sql = ""
+    if choices.loss and at:
+        losses, sql = read_losses(archive, choices.loss, at)
+    if choices.exact and pairs:
+        ids = {checkpoint for p in pairs for checkpoint in (p.checkpoint_a, p.checkpoint_b)}
+        exact, sql = read_exact(archive, choices.exact, ids)
+    if choices.top:
+        lists, sql = read_lists(archive, choices.top, at)
+    return _Read(pairs, lists, losses, exact, left_out, notes, place, run_ids, sql)
+
+
+def _ends(pair: _Pair) -> list[tuple[int, tuple[int, int]]]:
+    return [
+        (pair.run_id_a, (pair.checkpoint_a, pair.step_a)),
+        (pair.run_id_b, (pair.checkpoint_b, pair.step_b)),
+    ]
+
+
+def _pair(selected: Selected, read: _Read, pair: _Pair, level: float) -> dict[str, object]:
+    """One row of the table; what was compared exactly takes the place of what lists say."""
+    a, b = pair.run_id_a, pair.run_id_b
     row: dict[str, object] = {
         "run_a": selected.by_id[a].run,
         "run_b": selected.by_id[b].run,
         "group_a": selected.groups[a],
         "group_b": selected.groups[b],
-        "step_a": picked.at[a][1],
-        "step_b": picked.at[b][1],
+        "step_a": pair.step_a,
+        "step_b": pair.step_b,
     }
-    if a in losses and b in losses:
-        row |= agreement_of_losses(losses[a], losses[b], level)
-    if a in lists and b in lists:
-        row |= agreement_of_lists(lists[a], lists[b], level)
-    return row
+    if a in read.losses and b in read.losses:
+        row |= agreement_of_losses(read.losses[a], read.losses[b], level)
+    if a in read.lists and b in read.lists:
+        row |= {**agreement_of_lists(read.lists[a], read.lists[b], level), "outputs": "most likely"}
+    known = read.exact.get((pair.checkpoint_a, pair.checkpoint_b), {})
+    if "js" in known and "js_low" in row:
+        row |= {"js_list_low": row["js_low"], "js_list_high": row["js_high"]}
+    return row | exact_columns(known, level)
 
 
 def _summary(
@@ -219,9 +296,9 @@ def _summary(
     for (one, other), mine in by_groups.items():
         ends = [pairs[k] for k in mine]
         for statistic, (error, (lower, upper), null, bounds) in _STATISTICS.items():
-            errors = _column(rows, mine, error)
-            below = mean_over_pairs(ends, _column(rows, mine, lower), errors, level, bounds)
-            above = mean_over_pairs(ends, _column(rows, mine, upper), errors, level, bounds)
+            errors = column(rows, mine, error)
+            below = mean_over_pairs(ends, column(rows, mine, lower), errors, level, bounds)
+            above = mean_over_pairs(ends, column(rows, mine, upper), errors, level, bounds)
             if math.isnan(below[0]):
                 continue
             found.append(
@@ -236,18 +313,10 @@ def _summary(
                     "most": above[0],
                     "low": below[1],
                     "high": above[2],
-                    "null": float(_column(rows, mine, null).mean()) if null else math.nan,
+                    "null": float(column(rows, mine, null).mean()) if null else math.nan,
                 }
             )
     return pa.Table.from_pylist(found, schema=_GROUPS)
-
-
-def _column(rows: Sequence[Mapping[str, object]], chosen: Sequence[int], name: str) -> Floats:
-    return np.array([_real(rows[k].get(name)) for k in chosen])
-
-
-def _real(value: object) -> float:
-    return value if isinstance(value, float) else math.nan
 
 
 def _headline(
@@ -259,11 +328,11 @@ def _headline(
         ends = ("js_ci_low", "js_ci_high") if js else (f"{statistic}_low", f"{statistic}_high")
         bounds = ("js_low", "js_high") if js else (statistic, statistic)
         names = (statistic, *bounds, *ends, f"{statistic}_null")
-        return {key: float(_column(rows, [0], name)[0]) for key, name in zip(_HEAD, names, strict=True)}
+        return {key: float(column(rows, [0], name)[0]) for key, name in zip(_HEAD, names, strict=True)}
     mine = [r for r in summary.to_pylist() if r["statistic"] == statistic]
     if len(mine) != 1:
         return dict.fromkeys(_HEAD, math.nan)
-    return {key: _real(mine[0][key]) for key in _HEAD}
+    return {key: real(mine[0][key]) for key in _HEAD}
 
 
 def _method(rows: Sequence[Mapping[str, object]], head: Mapping[str, float]) -> str:
@@ -280,76 +349,8 @@ def _verdict(
         return "unresolved"
     if statistic == "js":
         every = range(len(rows))
-        gap = _column(rows, every, "js_high") - _column(rows, every, "js_low")
-        wide = np.isnan(_column(rows, every, "js"))
-        if (wide | (gap > 0.5 * _column(rows, every, "js_null"))).all():
+        gap = column(rows, every, "js_high") - column(rows, every, "js_low")
+        wide = np.isnan(column(rows, every, "js"))
+        if (wide | (gap > 0.5 * column(rows, every, "js_null"))).all():
             return "unresolved"
     return None
-
-
-def _sentence(
-    statistic: str,
-    rows: Sequence[Mapping[str, object]],
-    head: Mapping[str, float],
-    picked: Picked,
-    level: float,
-) -> str:
-    what = "Jensen-Shannon divergence" if statistic == "js" else "rank correlation of losses"
-    unit = " nats" if statistic == "js" else ""
-    band = interval(head["low"], head["high"], 3)
-    told = f"{_between(head, 3)}{unit}{f', {level:.0%} interval {band}' if band else ''}"
-    top = _column(rows, range(len(rows)), "top1")
-    same = ""
-    if np.isfinite(top).any():
-        same = f"; the most likely token is the same at {np.nanmean(top):.0%} of tokens"
-    if len(rows) == 1:
-        return f"{rows[0]['run_a']} and {rows[0]['run_b']} at {picked.place}: {what} {told}{same}."
-    if math.isfinite(head["least"]):
-        return f"{len(rows)} pairs of {len(picked.at)} runs at {picked.place}: mean {what} {told}{same}."
-    every = range(len(rows))
-    ends = [_column(rows, every, f"js_{end}" if statistic == "js" else statistic) for end in ("low", "high")]
-    low, high = number(float(np.nanmin(ends[0])), 3), number(float(np.nanmax(ends[1])), 3)
-    return (
-        f"{len(rows)} pairs of {len(picked.at)} runs of several conditions at {picked.place}: {what} from {low} to "
-        f"{high}{unit}{same}."
-    )
-
-
-def _between(known: Mapping[str, object], digits: int) -> str:
-    """The mean with the bounds it lies between, or only those where they are wide."""
-    mean, low, high = (number(known[key], digits) for key in ("mean", "least", "most"))
-    if math.isnan(_real(known["mean"])) and math.isfinite(_real(known["least"])):
-        return f"between {low} and {high}"
-    return mean if low == high else f"{mean} (between {low} and {high})"
-
-
-def _limits(
-    rows: Sequence[Mapping[str, object]], selected: Selected, picked: Picked, lists: bool
-) -> list[str]:
-    lines = []
-    absent = [r.run for r in selected.runs if r.run_id not in picked.at]
-    if absent:
-        lines.append(f"{len(absent)} run(s) have no value at that step (first: {absent[0]}).")
-    if len(rows) > 1:
-        lines.append(
-            f"{len(rows)} pairs of {len(picked.at)} runs are not {len(rows)} independent observations: intervals of their "
-            "means leave out one run at a time, and need 3 runs."
-        )
-    else:
-        lines.append("One pair: the interval is over documents and says nothing of other seeds.")
-    if len(picked.steps) > 1:
-        lines.append("Runs end at different steps: part of what differs is the length of training.")
-    if lists:
-        gap = _column(rows, range(len(rows)), "js_high") - _column(rows, range(len(rows)), "js_low")
-        lines.append(
-            f"Only the most likely tokens are stored: the divergence is known to {number(float(np.nanmax(gap)), 2)} nats at "
-            "worst, and a Kullback-Leibler divergence only from below."
-        )
-        lines.append(
-            "Agreement on the most likely token is carried by easy tokens: compare it with top1_chance and at equal "
-            "difficulty before calling runs alike."
-        )
-    if any(int(str(r.get("n_documents", 0))) < 10 for r in rows):
-        lines.append("Fewer than 10 documents: intervals over so few are themselves hardly known.")
-    lines.append("Outputs that agree need not come from the same mechanism.")
-    return lines

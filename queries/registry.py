@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 import queries
 from archive.errors import PathscopeError, UnknownName, UsageError
 from archive.store import Archive
+from queries.reading.registration import registered
 from queries.reading.select import RunSelection
 from queries.results import Answer
 
@@ -58,12 +59,14 @@ class QuerySpec(Generic[A]):
         values = self._validated(given)
         with archive.session():
             answer = self.function(archive, **values)
+            found = registered(archive, answer.provenance)
         asked = {k: _plain(v) for k, v in values.items() if v != self.fields[k].default}
         arguments = "".join(f", {k}={v!r}" for k, v in asked.items())
         copy = ", snapshot=True" if archive.snapshot else ""
         opened = f"pathscope.open_archive({str(archive.layout.database)!r}{copy})"
         line = f"pathscope.{self.name}({opened}{arguments})"
-        return replace(answer, title=self.title, python=line, parameters=asked)
+        provenance = replace(answer.provenance, registered=found) if found else answer.provenance
+        return replace(answer, provenance=provenance, title=self.title, python=line, parameters=asked)
 
     def _validated(self, given: Mapping[str, object]) -> dict[str, object]:
         unknown = [name for name in given if name not in self.fields]

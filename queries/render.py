@@ -131,6 +131,7 @@ def renderable(answer: "Answer", *, rows: int = ROWS_SHOWN, width: int = 120) ->
         parts += [Text(), Text("What this cannot tell", style="bold")]
         parts += [Padding(Text(f"- {line}"), (0, 0, 0, 1)) for line in answer.limits]
     parts += [Text(), *(Text(f"from {line}", style="dim") for line in source_lines(answer))]
+    parts += [Text(line, style="dim") for line in answer.provenance.registered]
     parts.append(Text(answer.python, style="dim"))
     return Group(*parts)
 
@@ -230,10 +231,15 @@ def as_html(answer: "Answer", rows: int = ROWS_SHOWN) -> str:
     if answer.limits:
         items = "".join(f"<li>{text(line)}</li>" for line in answer.limits)
         parts.append(f"<details open><summary>What this cannot tell</summary><ul>{items}</ul></details>")
-    parts.append("<small>" + "<br>".join(f"from {text(line)}" for line in source_lines(answer)) + "</small>")
+    parts.append("<small>" + "<br>".join(_where_from(answer)) + "</small>")
     for label, code in (("Python", answer.python), ("SQL", answer.sql)):
         parts.append(f"<details><summary>{label}</summary><pre>{text(code)}</pre></details>")
     return "".join(parts) + "</div>"
+
+
+def _where_from(answer: "Answer") -> list[str]:
+    lines = [f"from {line}" for line in source_lines(answer)]
+    return [html.escape(line) for line in (*lines, *answer.provenance.registered)]
 
 
 def _html_table(table: pa.Table, rows: int) -> str:
@@ -286,6 +292,7 @@ def as_dict(answer: "Answer") -> dict[str, Any]:
             ],
             "runs_without": list(provenance.runs_without),
             "left_out": _json(list(provenance.left_out)),
+            "registered": list(provenance.registered),
         },
         "sql": answer.sql,
         "python": answer.python,

@@ -24,7 +24,8 @@ class Provenance:
     quantities: one dict per quantity (measure, version, eval set, parameters, weight processing, dtype, site,
     source, licence, citation). excluded_runs: (run, reason, who). runs_without: asked for, but without the
     measure. left_out: checkpoints kept away, each with run, step, snapshot, why and note. shared_seeds: (group,
-    number of runs, seeds) where some but not all runs of a group share a seed.
+    number of runs, seeds) where some but not all runs of a group share a seed. registered: what was registered about
+    these runs and measures in advance, and whether in time.
     """
 
     archive: str
@@ -36,6 +37,7 @@ class Provenance:
     runs_without: tuple[str, ...] = ()
     left_out: tuple[dict[str, object], ...] = ()
     shared_seeds: tuple[tuple[str, int, str], ...] = ()
+    registered: tuple[str, ...] = ()
 
     @classmethod
     def of(

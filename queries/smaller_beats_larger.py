@@ -1,53 +1,67 @@
-"""Benchmarks on which a smaller model does better than a larger one, beyond what so many comparisons give by chance."""
+"""Benchmarks and tokens on which a smaller model does better than a larger one, beyond what chance gives."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Unpack
+from typing import Annotated, Literal, Unpack
 
 import numpy as np
 import plotly.graph_objects as go
 import pyarrow as pa
-from numpy.typing import NDArray
 from pydantic import Field
 
-from archive.errors import NotComparable
+from archive.errors import UsageError
 from archive.store import Archive
-from queries.reading.benchmarks import (
-    Benchmarks,
-    Metric,
-    Series,
-    Shots,
-    Tasks,
-    final_steps_note,
-    read_benchmarks,
+from queries.parameters import IntervalLevel
+from queries.reading.benchmark_pairs import SIDES, compare_pairs, pair_rows, pair_summary
+from queries.reading.benchmarks import Metric, Series, Shots, Tasks, final_steps_note, read_benchmarks
+from queries.reading.checkpoints import Step, find_left_out, pick_checkpoints
+from queries.reading.delta_tables import table_of
+from queries.reading.neuron_examples import read_texts
+from queries.reading.quantities import Which, choose_quantity
+from queries.reading.select import ALL_RUNS, Runs, RunSelection, select_runs
+from queries.reading.size_losses import read_shared_losses, read_token_facts
+from queries.reading.size_pairs import select_sizes, size_pairs
+from queries.reading.sizes import SizesGiven, run_sizes
+from queries.reading.tables import in_order, only_value
+from queries.reading.token_categories import CATEGORIES, Category, sort_tokens
+from queries.reading.token_sizes import (
+    CATEGORY_ROWS,
+    KIND_ROWS,
+    PLACE_ROWS,
+    SIZE_ROWS,
+    chosen_kinds,
+    compare_sizes,
+    kind_rows,
+    place_rows,
+    summary_row,
+    with_q,
+    with_verdict,
 )
-from queries.reading.checkpoints import Step
-from queries.reading.quantities import Which
-from queries.reading.select import ALL_RUNS, Runs, select_runs
-from queries.reading.sizes import Sizes, SizesGiven, run_sizes
-from queries.reading.tables import floats, only_value
 from queries.registry import query
-from queries.render import number
 from queries.results import Answer, Provenance
-from queries.stats.equal_truth import detectable, null_errors, one_sided
-from queries.stats.multiple import Correction, adjusted
-from queries.wording.sizes import size_limits, size_sentence
+from queries.stats.clustered_share import METHOD
+from queries.stats.equal_truth import detectable
+from queries.stats.multiple import Correction
+from queries.stats.size_separation import MOST_RUNS
+from queries.wording.sizes import clearest, size_limits, size_sentence
+from queries.wording.token_sizes import in_few, token_limits, token_sentence
+
+On = Literal["auto", "benchmarks", "tokens"]
 
 NULL = "equal true scores"
 # Holm's promise is nearly used up where tests are many: at 0.05 the expected share of archives of equal models with any find
 # is 4.4 %, and of a thousand of them more than 5 % would show one every sixth time; at 0.03 it is 2.8 %
 ALPHA = 0.03
+FDR = 0.05
 
-Floats = NDArray[np.float64]
 _TEXT, _WHOLE, _REAL = pa.string(), pa.int64(), pa.float64()
-_SIDES = ("smaller", "larger")
 _TABLE = pa.schema(
     [
         ("task", _TEXT),
-        *((name, kind) for side in _SIDES for name, kind in ((side, _TEXT), (f"{side}_size", _REAL))),
-        *((f"{side}_step", _WHOLE) for side in _SIDES),
-        *((f"{side}_value", _REAL) for side in _SIDES),
+        *((name, kind) for side in SIDES for name, kind in ((side, _TEXT), (f"{side}_size", _REAL))),
+        *((f"{side}_step", _WHOLE) for side in SIDES),
+        *((f"{side}_value", _REAL) for side in SIDES),
         *((name, _REAL) for name in ("difference", "se", "null_se", "z", "p", "p_adjusted")),
         ("found", pa.bool_()),
     ]
@@ -55,68 +69,94 @@ _TABLE = pa.schema(
 _SUMMARY = pa.schema(
     [
         ("task", _TEXT),
-        *((f"{side}_group", _TEXT) for side in _SIDES),
+        *((f"{side}_group", _TEXT) for side in SIDES),
         *((name, _WHOLE) for name in ("n_pairs", "n_ahead", "n_found")),
         *((name, _REAL) for name in ("mean_difference", "largest", "p_adjusted")),
     ]
 )
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """All comparisons: places of the smaller and the larger run's row in the values, and what came of each."""
-
-    smaller: NDArray[np.int64]
-    larger: NDArray[np.int64]
-    difference: Floats
-    se: Floats
-    null_se: Floats
-    p: Floats
-    p_adjusted: Floats
+# parameters that only one of the two forms takes, with what they are when nobody gives them
+_OF_BENCHMARKS: Mapping[str, object] = {
+    "tasks": ("*",),
+    "metric": "acc",
+    "shots": 0,
+    "series": "",
+    "correction": "holm",
+    "alpha": ALPHA,
+}
+_OF_TOKENS: Mapping[str, object] = {
+    "small": (),
+    "large": (),
+    "slices": CATEGORIES,
+    "margin": 0.0,
+    "top": 20,
+    "window": 12,
+    "fdr": FDR,
+    "confidence": 0.95,
+}
+_HAS_BENCHMARKS_SQL = "SELECT 1 FROM v_quantity WHERE table_name = 'fact_benchmark' LIMIT 1"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class SmallerBeatsLarger(Answer):
-    """Every task with every pair of a smaller and a larger model.
+    """Where smaller models are better than larger ones; above 0 is always the smaller one's lead.
 
-    table: a row per task and pair, clearest first: smaller and larger run, their sizes (parameters), steps and values;
-    difference (above 0 where the smaller one is better, whichever way better lies), its standard error se, the same if both
-    had one true score (null_se), z = difference / null_se, one-sided p, p_adjusted over all comparisons of the answer, found.
-    summary: per task and pair of conditions, how many pairs of runs, in how many the smaller is ahead and is found to be
-    better, mean and largest difference, smallest p_adjusted.
+    On benchmarks. table: a row per task and pair, clearest first: smaller and larger run, their sizes (parameters), steps and
+    values; difference (above 0 where the smaller one is better, whichever way better lies), its standard error se, the same if
+    both had one true score (null_se), z = difference / null_se, one-sided p, p_adjusted over all comparisons, found. summary:
+    per task and pair of conditions, how many pairs of runs, in how many the smaller is ahead and is found to be better, mean
+    and largest difference, smallest p_adjusted.
+
+    On tokens (losses in nats). table: per pair of sizes and category (slice; "all" first) delta = mean loss of the large less
+    that of the small runs with its interval, one-sided p, q over all categories, found; small_only: share of tokens at
+    which every small run beats every large one by the margin, by_chance the same were any of the runs called small,
+    large_only the reverse; last the tokens that all other runs chose, measured in two runs left out. summary: per pair of sizes
+    those shares, excess = small_only − by_chance with intervals over documents, p over namings of the runs; runs_found and
+    runs_held_out: delta of tokens in the runs that chose them and in those left out; kinds of token chosen and replicated, by
+    chance, their mean delta where found and held out, slope of the latter on the former (1 lasts, 0 was luck). kinds: token
+    ids with the largest delta in half of the documents: found, held_out in the other half with p and q, shrunk = what found lets
+    expect. places: single tokens with the largest separation (best large run less worst small run) and the text around.
     """
 
     label: str
     alpha: float
+    on: Literal["benchmarks", "tokens"]
+    kinds: pa.Table | None = None
+    places: pa.Table | None = None
 
     def overview(self) -> pa.Table | None:
         """The clearest comparisons in few columns."""
-        return pa.Table.from_pylist(
-            [
-                {
-                    "task": r["task"],
-                    "smaller": f"{r['smaller']} {number(r['smaller_value'], 3)}",
-                    "larger": f"{r['larger']} {number(r['larger_value'], 3)}",
-                    "difference": f"{number(r['difference'], 3)} ± {number(r['se'], 2)}",
-                    "p": number(r["p"], 2),
-                    "p_adjusted": number(r["p_adjusted"], 2),
-                }
-                for r in self.table.slice(0, 20).to_pylist()
-            ]
-        )
+        if self.on == "benchmarks":
+            return pa.Table.from_pylist([clearest(r) for r in self.table.slice(0, 20).to_pylist()])
+        rows = sorted(self.table.to_pylist(), key=lambda r: math.inf if r["q"] is None else r["q"])
+        return pa.Table.from_pylist([in_few(r) for r in rows[:20]])
 
     def plot(self) -> go.Figure:
-        """Each comparison's difference against its standard error, with the line beyond which it counts."""
+        """Benchmarks: differences against standard errors. Tokens: categories, and found against held-out differences."""
         from queries.figures.benchmarks import smaller_against_larger
+        from queries.figures.token_sizes import sizes_by_category
 
-        return smaller_against_larger(self)
+        return smaller_against_larger(self) if self.on == "benchmarks" else sizes_by_category(self)
 
 
-@query(title="On which benchmarks does a smaller model beat a larger one?")
+@query(title="On which benchmarks or tokens does a smaller model beat a larger one?")
 def smaller_beats_larger(
     archive: Archive,
     *,
+    on: Annotated[
+        On,
+        Field(
+            description="benchmarks, or losses of single tokens; auto: benchmarks where the archive has any, unless small "
+            "and large are told"
+        ),
+    ] = "auto",
     runs: Runs = ALL_RUNS,
+    small: Annotated[
+        tuple[str, ...],
+        Field(description="tokens: the small runs, names, patterns or condition:X; default: every two sizes"),
+    ] = (),
+    large: Annotated[
+        tuple[str, ...], Field(description="tokens: the large runs, told together with small")
+    ] = (),
     tasks: Tasks = ("*",),
     metric: Metric = "acc",
     shots: Shots = 0,
@@ -128,33 +168,116 @@ def smaller_beats_larger(
     correction: Annotated[
         Correction,
         Field(
-            description="holm: chance of any wrong find at most alpha; bh: that share of the finds is expected to be wrong"
+            description="benchmarks: holm: chance of any wrong find at most alpha; bh: that share of the finds is expected to "
+            "be wrong"
         ),
     ] = "holm",
-    alpha: Annotated[float, Field(gt=0, lt=1, description="level of the correction")] = ALPHA,
+    alpha: Annotated[float, Field(gt=0, lt=1, description="benchmarks: level of the correction")] = ALPHA,
+    slices: Annotated[
+        tuple[Category, ...],
+        Field(
+            description="tokens: categories to look at: class, rarity (unigram surprisal), position in the text, repeated in it"
+        ),
+    ] = CATEGORIES,
+    margin: Annotated[
+        float, Field(ge=0, description="tokens: nats by which every small run must beat every large one")
+    ] = 0.0,
+    top: Annotated[
+        int, Field(ge=1, le=1000, description="tokens: how many kinds and places to list for each pair")
+    ] = 20,
+    window: Annotated[int, Field(ge=0, le=200, description="tokens of text either side of listed ones")] = 12,
+    fdr: Annotated[
+        float, Field(gt=0, lt=1, description="tokens: expected share of wrong finds among categories")
+    ] = FDR,
     sizes: SizesGiven = (),
+    confidence: IntervalLevel = 0.95,
     **which: Unpack[Which],
 ) -> SmallerBeatsLarger:
-    """Differences of all pairs of a smaller and a larger model on all tasks, tested one-sided and corrected for their number.
+    """Benchmarks: all pairs of a smaller and a larger model on all tasks, tested one-sided and corrected for their number.
 
     Only results of one source, task version, number of shots and series are put side by side. Standard errors of the two
-    are taken as independent, which is careful where both answered the same items. Where all models were equally good,
-    at most 3 % of archives would yield any find (by Holm's correction, whatever the dependence between comparisons).
+    are taken as independent, which is careful where both answered the same items. Where all models were equally good and
+    standard errors are right, at most 3 % of archives would yield any find (Holm, whatever depends on what).
+    Tokens: losses of repeated runs of two sizes at one checkpoint each. Verdict yes: the small are better in a category, or at
+    tokens that other runs chose, with q over all of these, other runs and other documents counted; no: the large are better
+    in every category, and at those tokens too (or they are fewer than 1 in 1,000). Both need 3 runs of each size.
     """
+    given = {
+        "small": small, "large": large, "tasks": tasks, "metric": metric, "shots": shots, "series": series,
+        "correction": correction, "alpha": alpha, "slices": slices, "margin": margin, "top": top, "window": window,
+        "fdr": fdr, "confidence": confidence,
+    }  # fmt: skip
+    form = _form(archive, on, given)
+    if form == "benchmarks":
+        return _on_benchmarks(
+            archive, runs, tasks, metric, shots, series, step, ratio, correction, alpha, sizes, which
+        )
+    return _on_tokens(
+        archive,
+        runs,
+        (small, large),
+        step,
+        ratio,
+        slices,
+        margin,
+        (top, window),
+        (fdr, confidence),
+        sizes,
+        which,
+    )
+
+
+def _form(archive: Archive, on: On, given: Mapping[str, object]) -> Literal["benchmarks", "tokens"]:
+    """Which form is asked for. Raises UsageError for a parameter of the other one."""
+    told = {
+        form: next((name for name, value in usual.items() if given[name] != value), "")
+        for form, usual in (("benchmarks", _OF_BENCHMARKS), ("tokens", _OF_TOKENS))
+    }
+    form: Literal["benchmarks", "tokens"]
+    if on == "auto":
+        if told["benchmarks"] or told["tokens"]:
+            form = "benchmarks" if told["benchmarks"] else "tokens"
+        else:
+            form = "benchmarks" if archive.rows(_HAS_BENCHMARKS_SQL) else "tokens"
+    else:
+        form = on
+    other: Literal["benchmarks", "tokens"] = "tokens" if form == "benchmarks" else "benchmarks"
+    if told[other]:
+        raise UsageError(
+            f"{told[other]}={given[told[other]]!r} is of on='{other}', but this asks on='{form}'; leave it out, or ask with "
+            f"on='{other}'."
+        )
+    return form
+
+
+def _on_benchmarks(
+    archive: Archive,
+    runs: RunSelection | str | Sequence[str],
+    tasks: tuple[str, ...],
+    metric: str,
+    shots: int | None,
+    series: str,
+    step: int | Literal["final"],
+    ratio: float,
+    correction: Correction,
+    alpha: float,
+    sizes: Sequence[str],
+    which: Which,
+) -> SmallerBeatsLarger:
     selected = select_runs(archive, runs)
     read = read_benchmarks(archive, selected, tasks, metric, which, shots=shots, series=series, at=step)
     read.refuse_without_better()
     known = run_sizes(read.selected, sizes)
     known.refuse_unknown("smaller and larger models are compared")
-    pairs = _pairs(read, known, ratio, correction)
-    rows = _rows(read, known, pairs, alpha)
-    summary = _summary(rows)
+    pairs = compare_pairs(read, known, ratio, correction)
+    rows = pair_rows(read, known, pairs, alpha)
     provenance = Provenance.of(archive, list(read.choices.values()), read.left_out)
     least = float(np.nanmin(pairs.p_adjusted)) if np.isfinite(pairs.p_adjusted).any() else math.nan
     return SmallerBeatsLarger(
         sentence=size_sentence(read.label, rows, alpha, correction),
-        table=pa.Table.from_pylist(rows, schema=_TABLE),
-        summary=pa.Table.from_pylist(summary, schema=_SUMMARY),
+        table=rows.select(_TABLE.names).cast(_TABLE),
+        summary=pair_summary(rows).cast(_SUMMARY),
+        on="benchmarks",
         label=read.label,
         alpha=alpha,
         n_runs=len(set(read.finite["run"].to_pylist())),
@@ -176,88 +299,84 @@ def smaller_beats_larger(
     )
 
 
-def _pairs(read: Benchmarks, sizes: Sizes, ratio: float, correction: Correction) -> Pairs:
-    """All comparisons of every task; raises NotComparable where no two models of one task differ in size."""
-    table = read.finite
-    tasks = np.array(table["task"].to_pylist())
-    size = np.array([sizes.of[run] for run in table["run_id"].to_pylist()])
-    members = [np.flatnonzero(tasks == task) for task in read.tasks]
-    found = [at[np.stack(np.nonzero(_larger(size[at], ratio)))] for at in members]
-    smaller, larger = np.concatenate(found, axis=1)
-    if not len(smaller):
-        raise NotComparable(
-            f"no two of these {len(set(size.tolist()))} sizes differ by a factor of {number(ratio)} on one task; ask for runs "
-            "of several sizes, or with a smaller ratio."
+def _on_tokens(
+    archive: Archive,
+    runs: RunSelection | str | Sequence[str],
+    told: tuple[Sequence[str], Sequence[str]],
+    step: int | Literal["final"],
+    ratio: float,
+    slices: Sequence[Category],
+    margin: float,
+    shown: tuple[int, int],
+    levels: tuple[float, float],
+    sizes: Sequence[str],
+    which: Which,
+) -> SmallerBeatsLarger:
+    top, window = shown
+    fdr, confidence = levels
+    selected, named = select_sizes(archive, runs, *told)
+    choice = choose_quantity(archive, selected, ["token_loss"], which, tables=("fact_token",))
+    left_out = find_left_out(archive, choice, which)
+    picked = pick_checkpoints(archive, choice.selected, choice.quantity, left_out, step)
+    ordered = in_order(choice.selected, picked.at)
+    pairs, size_notes = size_pairs(choice.selected, ordered, named, sizes, ratio)
+    most = max(len(pair.small) + len(pair.large) for pair in pairs)
+    if most > MOST_RUNS:
+        raise UsageError(
+            f"{most} runs of two sizes; expected at most {MOST_RUNS}, to count their namings; name fewer (--small, --large)."
         )
-    values, errors = floats(table, "value"), floats(table, "se")
-    a, b, se_a, se_b = values[smaller], values[larger], errors[smaller], errors[larger]
-    difference = read.sign * (a - b)
-    null_se = null_errors(a, b, se_a, se_b, shares=read.quantity.bounds == (0.0, 1.0))
-    p = one_sided(difference, null_se)
-    return Pairs(smaller, larger, difference, np.hypot(se_a, se_b), null_se, p, adjusted(p, correction))
-
-
-def _larger(size: Floats, ratio: float) -> NDArray[np.bool_]:
-    """[smaller, larger]: whether the second has so many times the parameters of the first."""
-    beyond: NDArray[np.bool_] = size[None, :] >= ratio * size[:, None]
-    return beyond
-
-
-def _rows(read: Benchmarks, sizes: Sizes, pairs: Pairs, alpha: float) -> list[dict[str, Any]]:
-    """The comparisons as rows, clearest first; those without a standard error last."""
-    columns = {
-        name: read.finite[name].to_pylist() for name in ("run_id", "run", "group", "task", "step", "value")
-    }
-    order = np.lexsort((-pairs.difference, pairs.p))
-    rows = []
-    for k in order.tolist():
-        row: dict[str, Any] = {"task": columns["task"][pairs.smaller[k]]}
-        for side, places in zip(_SIDES, (pairs.smaller, pairs.larger), strict=True):
-            at = places[k]
-            row |= {
-                side: columns["run"][at],
-                f"{side}_group": columns["group"][at],
-                f"{side}_size": sizes.of[columns["run_id"][at]],
-                f"{side}_step": columns["step"][at],
-                f"{side}_value": columns["value"][at],
-            }
-        p = float(pairs.p[k])
-        tested = math.isfinite(p)
-        rows.append(
-            row
-            | {
-                "difference": float(pairs.difference[k]),
-                "se": _or_none(pairs.se[k]),
-                "null_se": _or_none(pairs.null_se[k]),
-                "z": float(pairs.difference[k] / pairs.null_se[k]) if tested else None,
-                "p": p if tested else None,
-                "p_adjusted": _or_none(pairs.p_adjusted[k]),
-                "found": bool(pairs.p_adjusted[k] < alpha) if tested else None,
-            }
-        )
-    return rows
-
-
-def _summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row a task and pair of conditions, in the order of the first and clearest comparison of each."""
-    members: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        members.setdefault((row["task"], row["smaller_group"], row["larger_group"]), []).append(row)
-    return [
-        {
-            "task": task,
-            "smaller_group": smaller,
-            "larger_group": larger,
-            "n_pairs": len(mine),
-            "n_ahead": sum(r["difference"] > 0 for r in mine),
-            "n_found": sum(bool(r["found"]) for r in mine),
-            "mean_difference": float(np.mean([r["difference"] for r in mine])),
-            "largest": max(r["difference"] for r in mine),
-            "p_adjusted": min((r["p_adjusted"] for r in mine if r["p_adjusted"] is not None), default=None),
-        }
-        for (task, smaller, larger), mine in members.items()
+    losses = read_shared_losses(archive, choice, picked.at)
+    tokens = sort_tokens(losses, read_token_facts(archive, choice, losses), slices)
+    found = [compare_sizes(tokens, pair, margin, top, confidence) for pair in pairs]
+    table = with_q(found, fdr)
+    summary = [with_verdict(summary_row(one, tokens), one, table) for one in found]
+    examples = [
+        (int(tokens.losses.sequence[i]), int(tokens.losses.position[i])) for one in found for i in one.places
     ]
-
-
-def _or_none(value: np.float64) -> float | None:
-    return float(value) if math.isfinite(value) else None
+    ids = [int(one.kinds.names[k]) for one in found for k in chosen_kinds(one, top)]
+    ids += [int(tokens.facts.token[i]) for one in found for i in one.places]
+    windows, words = read_texts(archive, choice.quantity.quantity_id, examples, ids, window)
+    only = summary[0] if len(summary) == 1 else None
+    provenance = Provenance.of(archive, [choice], left_out)
+    q = [row["q"] for row in table if math.isfinite(row["q"])]
+    return SmallerBeatsLarger(
+        sentence=token_sentence(summary, table, picked.place, fdr),
+        table=table_of(table, CATEGORY_ROWS),
+        summary=table_of(summary, SIZE_ROWS),
+        on="tokens",
+        label=choice.quantity.measure,
+        alpha=fdr,
+        kinds=table_of([row for one in found for row in kind_rows(one, top, words)], KIND_ROWS),
+        places=table_of(
+            [row for one in found for row in place_rows(one, tokens, windows, words)], PLACE_ROWS
+        ),
+        n_runs=len({run for pair in pairs for run in (*pair.small, *pair.large)}),
+        n_items=len(losses.sequence),
+        unit="of tokens small-only" if only else "",
+        estimate=only["small_only"] if only else math.nan,
+        ci_low=only["small_only_low"] if only else math.nan,
+        ci_high=only["small_only_high"] if only else math.nan,
+        ci_level=confidence,
+        ci_method=METHOD if only and math.isfinite(only["small_only_low"]) else "",
+        null_name="any of the runs called small",
+        null_mean=only["by_chance"] if only else math.nan,
+        p_value=only["p"] if only else math.nan,
+        q_value=min(q) if q else math.nan,
+        verdict=only["verdict"] if only else None,
+        limits=(
+            *provenance.limits,
+            *choice.notes,
+            *left_out.limits,
+            *size_notes,
+            *token_limits(
+                summary,
+                absent=[r.run for r in choice.selected.runs if r.run_id not in picked.at],
+                steps=picked.steps,
+                known=list(tokens.cuts),
+                asked=slices,
+                words=bool(windows),
+            ),
+        ),
+        provenance=provenance,
+        sql=losses.sql,
+    )

@@ -81,7 +81,7 @@ def test_commands_in_the_documentation_exist(words: str) -> None:
         return
     command = COMMANDS
     waiting = [name, *rest]
-    while hasattr(command, "get_command") and waiting and re.match("[a-z]", waiting[0]):
+    while hasattr(command, "get_command") and waiting and re.match("[a-z0-9]", waiting[0]):
         word = waiting.pop(0)
         found = command.get_command(None, word)
         assert found is not None, f"no command {word!r}"

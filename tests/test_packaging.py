@@ -74,6 +74,7 @@ def test_the_wheel_holds_our_packages_and_nothing_else(wheel: Path) -> None:
             f"archive/migrations/{path.relative_to(ROOT / 'alembic')}"
             for path in source_files(ROOT / "alembic")
         ),
+        *(f"queries/problems/studies/{path.name}" for path in source_files(ROOT / "studies")),
     }
 
 

@@ -13,7 +13,7 @@ TOLD: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("run", tuple(f for f in RUN_FIELDS if f != "final_step")),  # of two last steps the later one holds
     ("source", ("repository", "commit_hash", "licence", "citation", "url")),
     ("study", ("hash",)),
-    ("hypothesis", ("statement", "primary_measure", "alpha")),
+    ("hypothesis", ("statement", "primary_measure", "alpha", "runs_json")),
 )
 
 

@@ -39,6 +39,8 @@ class HuggingFace(Family):
     init_seed: int | None = None
     data_order_seed: int | None = None
     condition: str = ""
+    parent_run: str = ""
+    """The run whose weights this one goes on from, for a run that was fine-tuned."""
 
     @model_validator(mode="after")
     def _says_where_and_which(self) -> Self:
@@ -59,6 +61,7 @@ class HuggingFace(Family):
                 family=self.name,
                 repository=self.repository or Path(where).name,
                 condition=self.condition,
+                parent_run=self.parent_run,
                 init_seed=self.init_seed,
                 data_order_seed=self.data_order_seed,
                 tokens_per_step=self.tokens_per_step,

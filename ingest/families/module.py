@@ -36,6 +36,8 @@ class Module(Family):
     init_seed: int | None = None
     data_order_seed: int | None = None
     condition: str = ""
+    parent_run: str = ""
+    """The run whose weights this one goes on from, for a run that was fine-tuned."""
 
     @field_validator("adapter")
     @classmethod
@@ -59,6 +61,7 @@ class Module(Family):
                 family=self.name,
                 repository=self.folder.name,
                 condition=self.condition,
+                parent_run=self.parent_run,
                 init_seed=self.init_seed,
                 data_order_seed=self.data_order_seed,
                 tokens_per_step=self.tokens_per_step,

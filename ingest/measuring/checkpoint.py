@@ -75,7 +75,9 @@ def _measure_on(
         for one in measures
         if not _as_any_model(one, task)
     ]
-    as_any_model = iter(_scanned(model, task, [one for one in measures if _as_any_model(one, task)], piece))
+    as_any_model = iter(
+        _scanned(model, task, [one for one in measures if _as_any_model(one, task)], piece, final)
+    )
     for job in jobs:
         if job.measure.reads == "weights":
             job.read(model)
@@ -104,17 +106,22 @@ def _measure_on(
 
 def _as_any_model(one: RegisteredMeasure, task: Task) -> bool:
     """Whether it is taken as of a language model: always so on text, where a model trained here is one."""
-    return one.any_model if isinstance(task, NextTokens) else one.of_models
+    return one.of_models or (isinstance(task, NextTokens) and one.any_model)
 
 
 def _scanned(
-    model: LoadedModel, task: Task, measures: Sequence[RegisteredMeasure], piece: int
+    model: LoadedModel,
+    task: Task,
+    measures: Sequence[RegisteredMeasure],
+    piece: int,
+    final: LoadedModel | None,
 ) -> list[MeasuredValue]:
     """Measures that the small transformer shares with language models: taken in the same way."""
     if not measures:
         return []
     next_tokens = task if isinstance(task, NextTokens) else NextTokens(frozen=FrozenEvalSet.of_task(task))
-    return scan(OwnModel(model), next_tokens, measures, batch=piece, dtype=_dtype(model))
+    last = None if final is None else OwnModel(final)
+    return scan(OwnModel(model), next_tokens, measures, batch=piece, dtype=_dtype(model), final=last)
 
 
 def measure_history(

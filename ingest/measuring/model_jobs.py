@@ -80,10 +80,14 @@ class UnitsJob(AnyJob):
             return
         with self._guarded(f"in layer {layer}", again=True):
             if layer == len(self._reducers):
-                self._reducers.append(self._function(Units(layer, activations.shape[2])))
+                self._reducers.append(self._reducer(Units(layer, activations.shape[2])))
                 self._taken.append(0)
             self._reducers[layer].update(activations, sequences, documents)
             self._taken[layer] = int(sequences[-1]) + 1
+
+    def _reducer(self, units: Units) -> UnitReducer:
+        made: UnitReducer = self._function(units)
+        return made
 
     def _result(self) -> MeasuredValue:
         if not self._reducers:

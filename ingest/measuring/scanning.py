@@ -13,6 +13,7 @@ from ingest.applicable import NotApplicable
 from ingest.evalsets.next_tokens import NextTokens
 from ingest.measure import Reads, RegisteredMeasure
 from ingest.measuring.attended_job import AttendedJob
+from ingest.measuring.final_units_job import FinalUnitsJob
 from ingest.measuring.intervention_jobs import InterventionJob
 from ingest.measuring.job import AnyJob, Job
 from ingest.measuring.measured import MeasuredValue
@@ -63,6 +64,7 @@ def scan(
     *,
     batch: int = BATCH,
     dtype: str = "float32",
+    final: HookedModel | None = None,
     say: Callable[[str], None] = lambda note: None,
 ) -> list[MeasuredValue]:
     """All these measures of one checkpoint, in the order given, in one forward pass.
@@ -70,16 +72,24 @@ def scan(
     batch changes nothing beyond rounding; it is halved as long as memory does not suffice, `say` is told, and the
     pass goes on. The unembedding, more than half of the work of a small model, is left out when no measure asks
     for answers. Losses are those of a float32 softmax, good to about 1e-6 nats. dtype: of the weights, as the
-    quantities record it. What does not apply to the model or the eval set comes back NOT_APPLICABLE. Raises
-    EvalSetRefused for an eval set that does not fit the model.
+    quantities record it. final: the run's final checkpoint, for measures that need it. What does not apply to the
+    model or the eval set comes back NOT_APPLICABLE. Raises EvalSetRefused for an eval set that does not fit the model,
+    ValueError where the final checkpoint is needed and missing.
     """
     task.frozen.refuse_unless_it_fits(
         model.run, n_vocab=model.shape.d_vocab, n_context=model.shape.context or None
     )
     splits = {part: torch.from_numpy(inside) for part, inside in task.splits(0).items()}
-    jobs = [make_job(one, one.quantity(task, dtype=dtype), task, splits) for one in measures]
+    reference = None if final is None else final.step
+    jobs = [
+        FinalUnitsJob(one, quantity, task)
+        if one.reads == "final units"
+        else make_job(one, quantity, task, splits)
+        for one in measures
+        for quantity in [one.quantity(task, dtype=dtype, reference_step=reference)]
+    ]
     for job in jobs:
-        if not job.measure.any_model:
+        if not (job.measure.any_model or job.measure.of_models):
             job.refuse(NotApplicable("it is a measure of the small transformer trained here"))
         elif job.measure.taken_on == "prompts" and not task.frozen.has_answers:
             job.refuse(NotApplicable("the eval set has no prompts with a right and a wrong answer"))
@@ -87,6 +97,9 @@ def scan(
             job.refuse(NotApplicable("prompts of different lengths have no common positions"))
     going = [job for job in jobs if job.trouble is None]
     _read_circuit(model, _of(going, CircuitJob))
+    for final_job in _of(going, FinalUnitsJob):
+        assert final is not None  # else it has no quantity
+        final_job.choose(final, batch, say)
     for value_job in _of(going, Job):
         if value_job.measure.reads == "weights":
             value_job.read(ParametersOf(model))
@@ -100,7 +113,9 @@ def scan(
         for replacing_job in replacing:
             replacing_job.read(interventions)
     reading = [
-        job for job in going if job.measure.reads in ("examples", "predictions", "units", "distributions")
+        job
+        for job in going
+        if job.measure.reads in ("examples", "predictions", "units", "final units", "distributions")
     ]
     if reading:
         answers = Pass(model, task, reading, say=say).run(batch)

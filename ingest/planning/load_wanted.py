@@ -107,6 +107,11 @@ def _condition(
 
 def _taken_on(study: LoadStudy, one: "RegisteredMeasure", frozen: Frozen) -> tuple[str, ...]:
     """Labels of the eval sets that a measure is taken on; one empty label for a measure of weights."""
+    if one.of_models and one.needs == "final":
+        raise UsageError(
+            f"{study.path}: {one.name} needs a run's final checkpoint beside each other one, which only studies that train "
+            "have at hand; take it out of measures.names, or train the runs in a study of your own."
+        )
     if not one.any_model:
         raise UsageError(
             f"{study.path}: {one.name} is a measure of the small transformers trained here; a study that loads cannot "

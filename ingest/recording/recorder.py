@@ -57,7 +57,8 @@ class Recorder:
 
         folder: of the checkpoints. family: what the run is filed under, and what a study loads its checkpoints
         with: `module` or `hugging_face`. condition: everything but the seeds, in a few words: runs with one
-        condition are repeats. config: settings to keep with the run, plain values.
+        condition are repeats. parent_run: the run whose weights this one goes on from; a tuned run counts its own steps, from
+        0 for the weights that it began with. config: settings to keep with the run, plain values.
         """
         self.layout = ensure_archive(Path(archive))
         self.folder = Path(folder)

@@ -19,6 +19,7 @@ def study_text(run: Run, path: Path, text: str, *, adapter: str = "", tokenizer:
         "init_seed": run.init_seed,
         "data_order_seed": run.data_order_seed,
         "condition": run.condition,
+        "parent_run": run.parent_run,
         "tokens_per_step": run.tokens_per_step and int(run.tokens_per_step),
     }
     # strings and numbers of JSON are those of TOML

@@ -26,6 +26,8 @@ class CompareSpec(Settings):
     next; "base": the last checkpoint of the run `base` with every checkpoint of the others; "all": every two checkpoints."""
     base: str = ""
     """Name of a run of the study, or an alias; for pairs = "base"."""
+    both_orders: bool = False
+    """Whether (b, a) is compared beside every (a, b): neurons are matched from a to b, so each run's own need both."""
 
     @model_validator(mode="after")
     def _base_is_needed(self) -> Self:
@@ -91,6 +93,12 @@ class CompareStudy(LoadStudy):
         chosen = self.file.compare
         base = self.family.find(chosen.base).name if chosen.base else ""
         found = tuple(pairs_of(self.runs, chosen.pairs, base))
+        if chosen.both_orders:
+            found = tuple(
+                order
+                for pair in found
+                for order in (pair, ComparedPair.of(pair.run_b, pair.b, pair.run_a, pair.a))
+            )
         if not found:
             n = sum(len(run.refs) for run in self.runs)
             raise UsageError(

@@ -114,7 +114,7 @@ def _app_of(spec: "QuerySpec[Answer]") -> typer.Typer:
 
 
 def _command(spec: "QuerySpec[Answer]") -> Callable[..., None]:
-    options = {name: (_option(spec, name), None) for name in spec.fields}
+    options = {name: (option(spec, name), None) for name in spec.fields}
     if "runs" in spec.fields:
         options |= {
             name: (Annotated[list[str] | None, typer.Option(f"--{name}", help=f"Only runs {words}.")], None)
@@ -135,7 +135,7 @@ def _command(spec: "QuerySpec[Answer]") -> Callable[..., None]:
     return ask
 
 
-def _option(spec: "QuerySpec[Answer]", name: str) -> object:
+def option(spec: "QuerySpec[Answer]", name: str) -> object:
     """A text option for one parameter: the question itself checks the value, with better words."""
     field = spec.fields[name]
     flag = f"--{name.replace('_', '-')}"
@@ -174,7 +174,22 @@ def _ask(
 ) -> None:
     from archive.store import open_archive
 
-    wanted: Format = "json" if json else _format(format, output)
+    wanted = format_of("json" if json else format, output)
+    answer = spec.ask(open_archive(archive_path(archive)), **parameters(spec, given))
+    if show_sql and wanted != "json":
+        (sys.stdout if wanted == "table" else sys.stderr).write(answer.sql + "\n\n")
+    if wanted in ("csv", "parquet"):
+        write_rows(answer, wanted, output, summary=summary)
+    elif output is None:
+        emit(answer.to_dict(), as_json=wanted == "json", human=_human(answer))
+    else:
+        output.write_text(_text(answer, wanted), encoding="utf-8")
+
+
+def format_of(asked: Format, output: Path | None) -> Format:
+    """The format asked for, or the one the file's ending names; raises UsageError where it cannot be written."""
+    endings: dict[str, Format] = {".json": "json", ".csv": "csv", ".parquet": "parquet", ".html": "html"}
+    wanted = endings.get(output.suffix.lower(), "table") if asked == "table" and output is not None else asked
     if wanted in ("parquet", "html") and output is None:
         raise UsageError(f"--format {wanted} needs --output FILE: it is nothing to read in a terminal.")
     if output is not None and output.suffix.lower() in PICTURES:
@@ -182,26 +197,10 @@ def _ask(
             f"--output {output}: no command writes {output.suffix} files; `--output {output.with_suffix('.html')}` writes a "
             "page whose figure the browser saves as PNG."
         )
-    answer = spec.ask(open_archive(archive_path(archive)), **_parameters(spec, given))
-    if show_sql and wanted != "json":
-        (sys.stdout if wanted == "table" else sys.stderr).write(answer.sql + "\n\n")
-    if wanted in ("csv", "parquet"):
-        _write_rows(answer, wanted, output, summary=summary)
-    elif output is None:
-        emit(answer.to_dict(), as_json=wanted == "json", human=_human(answer))
-    else:
-        output.write_text(_text(answer, wanted), encoding="utf-8")
+    return wanted
 
 
-def _format(asked: Format, output: Path | None) -> Format:
-    """The format asked for, or the one the file's ending names."""
-    endings: dict[str, Format] = {".json": "json", ".csv": "csv", ".parquet": "parquet", ".html": "html"}
-    if asked == "table" and output is not None:
-        return endings.get(output.suffix.lower(), "table")
-    return asked
-
-
-def _parameters(spec: "QuerySpec[Answer]", given: dict[str, Any]) -> dict[str, Any]:
+def parameters(spec: "QuerySpec[Answer]", given: dict[str, Any]) -> dict[str, Any]:
     """What was typed, without what was not; `--family X` and its like become terms of `runs`."""
     typed = {name: value for name, value in given.items() if value not in (None, [])}
     terms = [f"{name}:{value}" for name in SHORTHANDS for value in typed.pop(name, [])]
@@ -242,7 +241,8 @@ def _page(answer: "Answer") -> str:
     )
 
 
-def _write_rows(answer: "Answer", wanted: Format, output: Path | None, *, summary: bool) -> None:
+def write_rows(answer: "Answer", wanted: Format, output: Path | None, *, summary: bool) -> None:
+    """Write the rows of an answer, or one row per group, as CSV or Parquet: to a file, CSV also to stdout."""
     import pyarrow.parquet as pq
     from pyarrow import csv
 
@@ -250,8 +250,21 @@ def _write_rows(answer: "Answer", wanted: Format, output: Path | None, *, summar
     if wanted == "parquet":
         pq.write_table(rows, str(output))
     elif output is not None:
-        csv.write_csv(rows, str(output))
+        csv.write_csv(_flat(rows), str(output))
     else:
         out = io.BytesIO()
-        csv.write_csv(rows, out)
+        csv.write_csv(_flat(rows), out)
         sys.stdout.write(out.getvalue().decode())
+
+
+def _flat(rows: "pa.Table") -> "pa.Table":
+    """The rows with lists as JSON text: CSV has none."""
+    import json
+
+    import pyarrow as pa
+
+    for k, field in enumerate(rows.schema):
+        if pa.types.is_nested(field.type):
+            values = [None if value is None else json.dumps(value) for value in rows.column(k).to_pylist()]
+            rows = rows.set_column(k, field.name, pa.array(values, pa.string()))
+    return rows

@@ -3,16 +3,20 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from archive.errors import UsageError
 from archive.store import Archive
 from queries.reading.checkpoints import LeftOuts
+from queries.reading.head_extremes import TABLES as OF_HEADS
+from queries.reading.head_extremes import Extreme, read_extremes
 from queries.reading.quantities import Choice, Quantity, Want, Which, choose_quantities
-from queries.reading.scalars import Scalar, read_scalars
+from queries.reading.scalars import Curve, Scalar, read_scalars
 from queries.reading.select import Selected
 from queries.results import readable_sql
-from queries.stats.intervals import Bracket, Direction, Rule, crossing
+from queries.stats.intervals import Bracket, Direction, Rule, crossing, n_crossings
 
 _SPEC = re.compile(
     r"(?P<measure>[\w.:-]+)\s*(?:\{(?P<params>[^}]*)\})?\s*(?:\[(?P<part>[^\]]*)\])?"
@@ -31,7 +35,8 @@ ORDER BY run_id, quantity_id, part"""
 class EventSpec:
     """One event: a scalar that reaches a level, or (level None) one that authors give.
 
-    params: parameter values the measure must have, as text.
+    params: parameter values the measure must have, as text. part: of a measure of heads or pairs of heads the one meant
+    (L2H3, L0H3>L1H2); "auto" or "" is any of them.
     """
 
     text: str
@@ -48,18 +53,26 @@ class EventSpec:
 
 @dataclass(frozen=True)
 class EventTimes:
-    """brackets: per event, per run_id; a run without an entry has no data for it."""
+    """brackets: per event, per run_id; a run without an entry has no data for it.
+
+    crossed: how often a curve goes from not there to there; more than once means that the rule matters. best: of measures of
+    heads or pairs the one that is there first, and the best at the last checkpoint.
+    """
 
     brackets: Mapping[str, Mapping[int, Bracket]]
     choices: tuple[Choice, ...]
     left_out: LeftOuts
     limits: tuple[str, ...]
     sql: str
+    crossed: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    best: Mapping[str, Mapping[int, tuple[str, str]]] = field(default_factory=dict)
 
 
 def parse_event(text: str) -> EventSpec:
     """Read `measure[part] >= level`, `measure{param=value}[part] <= level`, or `measure[part]` for authors' events.
 
+    A measure of heads is there once any head is (`head.prefix_matching >= 0.3`), or the one named
+    (`head.prefix_matching[L1H3] >= 0.3`); of pairs of heads the level is one of z (`k_composition >= 5`).
     Raises UsageError for anything else.
     """
     found = _SPEC.fullmatch(text.strip())
@@ -70,7 +83,7 @@ def parse_event(text: str) -> EventSpec:
     if not found or (found["level"] and level is None) or any(len(p) != 2 for p in params):
         raise UsageError(
             f"{text!r} is not an event: write 'accuracy[test] >= 0.99', 'restricted_loss{{frequencies=final}}[test] <= "
-            "0.1', or 'measure[part]' for an event that authors give."
+            "0.1', 'head.prefix_matching >= 0.3' (any head), or 'measure[part]' for an event that authors give."
         )
     return EventSpec(
         text=text.strip(),
@@ -97,39 +110,111 @@ def find_events(
     levels = {s.text: s for s in specs if s.level is not None}
     authored = [s for s in specs if s.level is None]
     brackets: dict[str, Mapping[int, Bracket]] = {}
+    crossed: dict[str, Mapping[int, int]] = {}
+    best: dict[str, Mapping[int, tuple[str, str]]] = {}
     choices: list[Choice] = []
     left_out, sql = LeftOuts(), ""
     limits: tuple[str, ...] = ()
     if levels:
-        asked = {
-            n: Scalar(Want(_names(s), ("fact_scalar", "fact_log"), fits=s.fits), s.part)
-            for n, s in levels.items()
-        }
-        scalars = read_scalars(archive, selected, asked, which)
-        if scalars.missing:
-            raise next(iter(scalars.missing.values()))
+        read = read_levels(archive, selected, levels, which)
         for name, spec in levels.items():
+            level = spec.level or 0.0
             brackets[name] = {
-                run: crossing(times, values, spec.level or 0.0, direction=spec.direction, rule=rule)
-                for run, (times, values) in scalars.curves[name].items()
+                run: crossing(times, values, level, direction=spec.direction, rule=rule)
+                for run, (times, values) in read.curves[name].items()
             }
-        choices += scalars.choices.values()
-        left_out, limits, sql = scalars.left_out, scalars.limits, scalars.sql
+            crossed[name] = {
+                run: n_crossings(values, level, spec.direction)
+                for run, (_, values) in read.curves[name].items()
+            }
+        for name, found_best in read.best.items():
+            best[name] = {
+                run: (heads[int(np.searchsorted(read.curves[name][run][0], at))], heads[-1])
+                for run, heads in found_best.items()
+                if math.isfinite(at := brackets[name][run].high)
+            }
+        choices += read.choices
+        left_out, limits, sql = read.left_out, read.limits, read.sql
     if authored:
-        found, given, statement = _authored(archive, selected, authored, which)
+        found, given, statement = read_authored(archive, selected, authored, which)
         brackets |= found
         choices += given
         sql = sql or statement
     used = {choice.quantity.quantity_id: choice for choice in choices}
-    return EventTimes({n: brackets[n] for n in names}, tuple(used.values()), left_out, limits, sql)
+    return EventTimes(
+        {n: brackets[n] for n in names}, tuple(used.values()), left_out, limits, sql, crossed, best
+    )
 
 
-def _names(spec: EventSpec) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class LevelCurves:
+    """Curves of the events that are levels, by event and run_id, wherever they are stored."""
+
+    curves: Mapping[str, Mapping[int, Curve]]
+    best: Mapping[str, Mapping[int, list[str]]]
+    choices: tuple[Choice, ...]
+    left_out: LeftOuts
+    limits: tuple[str, ...]
+    sql: str
+
+
+def read_levels(
+    archive: Archive, selected: Selected, levels: Mapping[str, EventSpec], which: Which
+) -> LevelCurves:
+    """Read the curve of every event: a scalar as it is, of heads or pairs of heads the best one. Levels play no part."""
+    wants = [
+        Want(scalar_names(s), ("fact_scalar", "fact_log", *OF_HEADS), fits=s.fits) for s in levels.values()
+    ]
+    found = dict(zip(levels, choose_quantities(archive, selected, wants, which), strict=True))
+    of_heads = {
+        name: Extreme(c, "" if levels[name].part == "auto" else levels[name].part, levels[name].direction)
+        for name, c in found.items()
+        if isinstance(c, Choice) and c.quantity.table_name in OF_HEADS
+    }
+    asked = {
+        name: Scalar(want, levels[name].part)
+        for name, want in zip(levels, wants, strict=True)
+        if name not in of_heads
+    }
+    curves: dict[str, Mapping[int, Curve]] = {}
+    best: Mapping[str, Mapping[int, list[str]]] = {}
+    choices: list[Choice] = []
+    left_outs: list[LeftOuts] = []
+    limits: list[str] = []
+    sql = ""
+    if asked:
+        scalars = read_scalars(archive, selected, asked, which, [found[name] for name in asked])
+        if scalars.missing:
+            raise next(iter(scalars.missing.values()))
+        curves |= scalars.curves
+        choices += scalars.choices.values()
+        left_outs.append(scalars.left_out)
+        limits += scalars.limits
+        sql = scalars.sql
+    if of_heads:
+        extremes = read_extremes(archive, of_heads, which)
+        curves |= extremes.curves
+        best = extremes.best
+        choices += [e.choice for e in of_heads.values()]
+        left_outs.append(extremes.left_out)
+        limits += extremes.limits
+        sql = sql or extremes.sql
+    return LevelCurves(curves, best, tuple(choices), _joined(left_outs), tuple(dict.fromkeys(limits)), sql)
+
+
+def _joined(left_outs: Sequence[LeftOuts]) -> LeftOuts:
+    """Each checkpoint once."""
+    measured = {c.checkpoint_id: c for found in left_outs for c in found.measured}
+    unmeasured = {c.checkpoint_id: c for found in left_outs for c in found.unmeasured}
+    return LeftOuts(tuple(measured.values()), tuple(unmeasured.values()))
+
+
+def scalar_names(spec: EventSpec) -> tuple[str, ...]:
     """A bare name means what was measured at checkpoints, then the training log's."""
     return (spec.measure,) if spec.measure.startswith("log.") else (spec.measure, f"log.{spec.measure}")
 
 
-def _authored(
+def read_authored(
     archive: Archive, selected: Selected, specs: Sequence[EventSpec], which: Which
 ) -> tuple[dict[str, Mapping[int, Bracket]], list[Choice], str]:
     """Steps that authors give are exact; an event not seen is later than `censored_at`."""

@@ -1,7 +1,7 @@
 """Two checkpoints side by side: which two of each run, and whether their heads and neurons have the same numbers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from glob import escape
 from typing import Annotated, Literal
 
@@ -83,10 +83,11 @@ class Pair:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs in the order people count, and what to say of runs that give none."""
+    """Pairs in the order people count, and what to say of runs that give none. points: all there are: run_id -> step -> point."""
 
     pairs: tuple[Pair, ...]
     notes: tuple[str, ...]
+    points: Mapping[int, Mapping[int, Point]] = field(default_factory=dict)
 
     @property
     def run_ids(self) -> list[int]:
@@ -168,7 +169,7 @@ def pick_pairs(
         notes.append(f"{len(without)} run(s) have no value at that step (first: {(names or ['?'])[0]}).")
     if alone:
         notes.append(f"{len(alone)} run(s) have no second checkpoint to compare with (first: {alone[0]}).")
-    return Pairs(tuple(found), tuple(notes))
+    return Pairs(tuple(found), tuple(notes), known)
 
 
 def numbering(a: RunRow, b: RunRow) -> tuple[bool, str]:

@@ -10,8 +10,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from queries.reading.neuron_examples import Window
-from queries.reading.token_deltas import SliceBy, TokenDeltas, concentration, cut_into
+from queries.reading.token_deltas import SliceBy, TokenDeltas, cut_into
 from queries.stats.clusters import cluster_mean
+from queries.stats.concentration import top_share
 from queries.stats.multiple import benjamini_hochberg
 from queries.stats.slices import slice_means
 
@@ -145,7 +146,7 @@ def change_of(
         group,
         rows,
         float(np.median(delta)),
-        concentration(delta),
+        top_share(delta),
         float(np.quantile(np.abs(delta), 0.95)),
     )
 

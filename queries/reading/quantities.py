@@ -8,13 +8,14 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Annotated, TypedDict
 
 from pydantic import Field
 
 from archive.errors import NotComparable, UsageError
 from archive.store import Archive
+from queries.reading.coverage import coverage_sql
 from queries.reading.refusals import VARIANT_FIELDS as VARIANT_FIELDS
 from queries.reading.refusals import how_to_fill, mixed, no_such_variant, told, unknown_measure, who_reads
 from queries.reading.select import Selected
@@ -31,27 +32,6 @@ WHERE q.measure IN (SELECT unnest($measures))
 ORDER BY q.quantity_id"""
 
 _MEASURES_SQL = "SELECT DISTINCT measure FROM v_quantity"
-
-# state 1 = done, subject kind 0 = run, 1 = checkpoint. The ledger is the one long table here, so it is
-# filtered first and joined by equality only: a condition inside an outer join would make it a nested loop.
-# n_odd counts what may have to be left out: usually nothing, and then nothing needs to be looked for.
-_COVERAGE_SQL = """\
-WITH asked AS (SELECT unnest($run_ids) AS run_id),
-wanted AS (SELECT unnest($quantity_ids) AS quantity_id),
-checkpoints AS (
-  SELECT c.run_id, l.quantity_id, count(*) FILTER (l.state = 1) AS n,
-         count(*) FILTER (l.state <> 1 OR c.integrity <> 'ok' OR c.snapshot <> '') AS n_odd
-  FROM cell l JOIN checkpoint c ON c.id = l.subject_id
-  WHERE l.subject_kind = 1 AND l.quantity_id IN (FROM wanted) AND c.run_id IN (FROM asked)
-  GROUP BY c.run_id, l.quantity_id
-), logs AS (
-  SELECT subject_id AS run_id, quantity_id FROM cell
-  WHERE subject_kind = 0 AND state = 1 AND quantity_id IN (FROM wanted) AND subject_id IN (FROM asked)
-  UNION
-  SELECT run_id, quantity_id FROM log_segment
-  WHERE quantity_id IN (FROM wanted) AND run_id IN (FROM asked)
-)
-FROM checkpoints UNION ALL SELECT run_id, quantity_id, 1, 0 FROM logs"""
 
 
 class Which(TypedDict, total=False):
@@ -182,15 +162,22 @@ def choose_quantity(
 
 
 def choose_quantities(
-    archive: Archive, selected: Selected, wants: Sequence[Want], which: Which
+    archive: Archive,
+    selected: Selected,
+    wants: Sequence[Want],
+    which: Which,
+    *,
+    each_variant_of: Sequence[str] = (),
 ) -> list[Choice | UsageError | NotComparable]:
     """The same for several measures with two statements in all; what cannot answer comes back as its error.
 
     Each want is answered for the runs that have it, which may be different ones. An `eval_set` asked for
     says nothing about what needs none, such as a norm of weights, where several measures are wanted.
+    each_variant_of: measures of which every variant there is, such as on each eval set, is one more want at the end.
     """
-    names = sorted({name for want in wants for name in want.measures})
+    names = sorted({name for want in wants for name in want.measures} | set(each_variant_of))
     known = [Quantity(**row) for row in archive.rows(_QUANTITIES_SQL, {"measures": names})]
+    wants = [*wants, *_variants(known, each_variant_of)]
     measures = cache(lambda: [row["measure"] for row in archive.rows(_MEASURES_SQL)])
     wanted = [_candidates(known, want, which, measures, several=len(wants) > 1) for want in wants]
     every = {q.quantity_id: q for found in wanted if not isinstance(found, UsageError) for q in found}
@@ -199,6 +186,18 @@ def choose_quantities(
         found if isinstance(found, UsageError) else _answering(want, found, coverage, odd, selected, which)
         for want, found in zip(wants, wanted, strict=True)
     ]
+
+
+def _variants(known: Sequence[Quantity], measures: Sequence[str]) -> list[Want]:
+    """A want per variant of the measures."""
+    tables = {q.variant: q.table_name for q in known if q.measure in measures}
+    return [
+        Want((variant[0],), (table,), fits=partial(_is_variant, variant)) for variant, table in tables.items()
+    ]
+
+
+def _is_variant(variant: tuple[str, ...], quantity: Quantity) -> bool:
+    return quantity.variant == variant
 
 
 def _candidates(
@@ -344,7 +343,8 @@ def _coverage(
     """Finished cells by run_id and quantity_id, and the number of odd ones by quantity_id."""
     found: dict[int, dict[int, int]] = defaultdict(dict)
     odd: dict[int, int] = defaultdict(int)
-    table = archive.query(_COVERAGE_SQL, {"quantity_ids": sorted(_ids(wanted)), "run_ids": selected.ids})
+    sql = coverage_sql(q.table_name for q in wanted)
+    table = archive.query(sql, {"quantity_ids": sorted(_ids(wanted)), "run_ids": selected.ids})
     for run, quantity, n, n_odd in zip(*(c.to_pylist() for c in table.columns), strict=True):
         odd[quantity] += n_odd
         if n:

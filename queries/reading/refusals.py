@@ -34,6 +34,8 @@ READERS = {
     "fact_head": "head_scores and head_score_history",
     "fact_vector": "key_frequency_history and trajectory_pca",
     "fact_benchmark": "benchmark_curves",
+    "fact_pair": "output_agreement and representation_similarity",
+    "fact_pair_vector": "match_neurons and universal_neurons",
 }
 
 

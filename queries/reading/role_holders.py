@@ -21,18 +21,23 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Holders:
-    """One run. n_heads: of every layer. having: per layer the heads with the role. n_open: heads that are unresolved."""
+    """One run. n_heads: of every layer. having, undecided: per layer the heads with the role, and those that are unresolved."""
 
     run_id: int
     step: int
     n_heads: tuple[int, ...]
     having: tuple[frozenset[int], ...]
-    n_open: int
+    undecided: tuple[frozenset[int], ...]
 
     @property
     def sizes(self) -> list[int]:
         """Heads with the role in each layer."""
         return [len(layer) for layer in self.having]
+
+    @property
+    def n_open(self) -> int:
+        """Heads that are unresolved."""
+        return sum(len(layer) for layer in self.undecided)
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ def find_holders(
                 int(steps[mine][0]),
                 tuple(int((own == layer).sum()) for layer in range(n_layers)),
                 tuple(frozenset(number[has & (own == layer)].tolist()) for layer in range(n_layers)),
-                int(is_open.sum()),
+                tuple(frozenset(number[is_open & (own == layer)].tolist()) for layer in range(n_layers)),
             )
     return found
 

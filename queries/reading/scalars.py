@@ -1,6 +1,6 @@
 """Reading several scalars of the same runs with one statement: curves that a question needs side by side."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -71,12 +71,20 @@ class Scalars:
         return self.curves.get(name, {}).get(run_id)
 
 
-def read_scalars(archive: Archive, selected: Selected, asked: Mapping[str, Scalar], which: Which) -> Scalars:
+def read_scalars(
+    archive: Archive,
+    selected: Selected,
+    asked: Mapping[str, Scalar],
+    which: Which,
+    found: Sequence[Choice | UsageError | NotComparable] | None = None,
+) -> Scalars:
     """Read every scalar of `asked` for the runs that have it; values that are not finite stay in.
 
-    Four statements whatever is asked for. Raises one of the errors where nothing asked for can be read.
+    Four statements whatever is asked for. found: what `choose_quantities` gave for `asked`, where that was asked before.
+    Raises one of the errors where nothing asked for can be read.
     """
-    found = choose_quantities(archive, selected, [s.want for s in asked.values()], which)
+    if found is None:
+        found = choose_quantities(archive, selected, [s.want for s in asked.values()], which)
     choices = {n: c for n, c in zip(asked, found, strict=True) if isinstance(c, Choice)}
     missing = {n: c for n, c in zip(asked, found, strict=True) if not isinstance(c, Choice)}
     if not choices:

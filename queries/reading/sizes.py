@@ -38,9 +38,12 @@ class Sizes:
     def refuse_unknown(self, why: str) -> None:
         """Raise NotComparable, saying how to tell, where the size of a run is not known."""
         if self.unknown:
-            more = f" and {len(self.unknown) - 1} more" if len(self.unknown) > 1 else ""
+            first, rest = ", ".join(self.unknown[:3]), len(self.unknown) - 3
+            named = first if len(self.unknown) == 1 else f"{len(self.unknown)} runs ({first}"
+            if len(self.unknown) > 1:
+                named += f" and {rest} more)" if rest > 0 else ")"
             raise NotComparable(
-                f"{why}, and the size of {self.unknown[0]}{more} is neither recorded nor in the name; tell it with "
+                f"{why}, and the size of {named} is neither recorded nor in the name; tell it with "
                 f"sizes=('{self.unknown[0]}=125e6',) (--sizes {self.unknown[0]}=125e6), or ask for other runs."
             )
 

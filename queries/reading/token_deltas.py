@@ -1,10 +1,9 @@
 """Losses of the same tokens at pairs of checkpoints, and what is known of each token: its kind, rarity, place."""
 
 import json
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -70,6 +69,22 @@ FROM places p
 LEFT JOIN content_vocab w ON w.tokenizer_id = (SELECT tokenizer_id FROM eval) AND w.token_id = p.token_id
 LEFT JOIN content_document d ON d.text_set_id = (SELECT text_set_id FROM eval) AND d.document = p.document
 ORDER BY p.place"""
+
+
+class Described(Protocol):
+    """What tokens are cut into slices by, (token,) each: as in `TokenDeltas`."""
+
+    @property
+    def kind(self) -> Ints:
+        """Classes, −1 where unknown."""
+
+    @property
+    def surprisal(self) -> Floats:
+        """By frequency, in nats; NaN where unknown."""
+
+    @property
+    def position(self) -> Ints:
+        """Where the prediction is made."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +155,7 @@ def read_sequence(archive: Archive, choice: Choice, sequence: int) -> list[dict[
 
 
 def cut_into(
-    deltas: TokenDeltas, by: SliceBy, kinds: dict[int, str]
+    deltas: Described, by: SliceBy, kinds: Mapping[int, str]
 ) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """(name of a slice, which tokens are in it), those that have tokens; nothing where the archive does not know."""
     if by == "class":
@@ -161,13 +176,6 @@ def cut_into(
         for k in np.unique(octave).tolist():
             low, high = 2**k, 2 ** (k + 1) - 1
             yield f"after {low}–{high} tokens" if high > low else "after 1 token", octave == k
-
-
-def concentration(delta: Floats) -> float:
-    """Share of the sum of absolute differences that the 1 % largest of them have; NaN where nothing differs."""
-    size = np.sort(np.abs(delta))[::-1]
-    total = float(size.sum())
-    return float(size[: max(1, math.ceil(len(size) / 100))].sum()) / total if total else math.nan
 
 
 def _deltas(pair: Pair, rows: pa.Table) -> TokenDeltas:

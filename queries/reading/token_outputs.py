@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from archive.errors import NotComparable, UsageError
 from archive.store import Archive
 from queries.reading.quantities import Choice, Quantity, Want, Which, choose_quantities
+from queries.reading.refusals import eval_set_names
 from queries.reading.select import Selected
 from queries.reading.tables import stretches
 from queries.results import readable_sql
@@ -23,6 +24,8 @@ T = TypeVar("T")
 
 _TOP = Want(("token_top",), ("fact_token_top",))
 _LOSS = Want(("token_loss",), ("fact_token",))
+_JS = Want(("output_divergence",), ("fact_pair",))
+_SAME_TOP = Want(("top1_agreement",), ("fact_pair",))
 
 # a sequence of no known document, such as one drawn at random, is one of its own
 _OWN = "CASE WHEN s.document >= 0 THEN s.document ELSE -1 - f.sequence END"
@@ -60,46 +63,97 @@ class Outputs(Generic[T]):
 
 @dataclass(frozen=True)
 class Choices:
-    """What is read: lists of likely tokens, losses, or both, of the same eval set; why one of them is not."""
+    """What is read: lists of likely tokens, losses, or both, and comparisons of all outputs, all of the same eval set.
+
+    js, same_top: comparisons that are stored for pairs of checkpoints. notes: why something is not used.
+    """
 
     top: Choice | None
     loss: Choice | None
+    js: Choice | None
+    same_top: Choice | None
     notes: tuple[str, ...]
 
     @property
     def main(self) -> Choice:
         """The one that decides which runs and checkpoints are compared."""
-        found = self.top or self.loss
+        found = self.top or self.js or self.loss
         assert found is not None
         return found
 
     @property
     def all(self) -> list[Choice]:
         """Those there are."""
-        return [c for c in (self.top, self.loss) if c is not None]
+        return [c for c in (self.top, self.loss, self.js, self.same_top) if c is not None]
+
+    @property
+    def exact(self) -> list[Choice]:
+        """Comparisons of all outputs."""
+        return [c for c in (self.js, self.same_top) if c is not None]
 
 
 def choose_outputs(archive: Archive, selected: Selected, which: Which) -> Choices:
-    """Lists and losses of one eval set, one encoding and thereby one tokenizer; lists decide where both are there.
+    """Lists, losses and comparisons of one eval set, one encoding and thereby one tokenizer.
 
-    Raises NotComparable where runs have different eval sets or tokenizers, UsageError where neither is there
-    for two runs.
+    Lists decide which, else comparisons, else losses. Raises NotComparable where runs have different eval sets or
+    tokenizers, UsageError where none is there for two runs.
     """
-    top, loss = choose_quantities(archive, selected, [_TOP, _LOSS], which)
+    top, loss, js, same_top = choose_quantities(archive, selected, [_TOP, _LOSS, _JS, _SAME_TOP], which)
     if isinstance(top, NotComparable):
         raise top
-    if isinstance(top, Choice) and len(top.selected.runs) > 1:
-        encoding = top.quantity.encoding_hash
-        if not isinstance(loss, Choice) or loss.quantity.encoding_hash != encoding:
+    main = top if isinstance(top, Choice) and len(top.selected.runs) > 1 else js
+    if isinstance(main, Choice):
+        encoding = main.quantity.encoding_hash
+        elsewhere = loss
+        if not isinstance(loss, UsageError) and _here(loss, encoding) is None:
             want = Want(_LOSS.measures, _LOSS.tables, fits=partial(_in_encoding, encoding))
             (loss,) = choose_quantities(archive, selected, [want], which)
-        known = loss if isinstance(loss, Choice) else None
-        notes = () if known else (f"No rank correlation of losses: {loss}",)
-        return Choices(top, known, notes)
+        listed = main is top
+        told = (
+            ""
+            if isinstance(loss, Choice)
+            else f"No rank correlation of losses: {_there(elsewhere, loss, main.quantity)}",
+            "" if listed else f"No lists of likely tokens: {_of_lists(top)}",
+            _of_comparison(js, main.quantity) if listed else "",
+        )
+        return Choices(
+            main if listed else None,
+            loss if isinstance(loss, Choice) else None,
+            _here(js, encoding),
+            _here(same_top, encoding),
+            tuple(line for line in told if line),
+        )
     if not isinstance(loss, Choice):
+        if isinstance(js, NotComparable):
+            raise js
         raise loss if isinstance(loss, NotComparable) or isinstance(top, Choice) else top
-    why = str(top) if not isinstance(top, Choice) else "only one run has token_top."
-    return Choices(None, loss, (f"From losses alone, without divergences: {why}",))
+    return Choices(None, loss, None, None, (f"From losses alone, without divergences: {_of_lists(top)}",))
+
+
+def _here(found: Choice | UsageError | NotComparable, encoding: str) -> Choice | None:
+    """The choice where it is one, of that encoding."""
+    return found if isinstance(found, Choice) and found.quantity.encoding_hash == encoding else None
+
+
+def _of_lists(top: Choice | UsageError | NotComparable) -> str:
+    return "only one run has token_top." if isinstance(top, Choice) else str(top)
+
+
+def _of_comparison(js: Choice | UsageError | NotComparable, main: Quantity) -> str:
+    """What to say of comparisons of all outputs that are there and not used."""
+    if isinstance(js, Choice) and _here(js, main.encoding_hash) is None:
+        return f"Divergences of all outputs: {_there(js, js, main)}"
+    return f"{js}" if isinstance(js, NotComparable) else ""
+
+
+def _there(found: Choice | UsageError | NotComparable, error: object, main: Quantity) -> str:
+    """On which eval set the measure is instead, or the error. main: the quantity whose eval set is used."""
+    if not isinstance(found, Choice):
+        return str(error)
+    both = (main, found.quantity)
+    names = eval_set_names((q.eval_set, q.tokenizer, q.encoding_hash) for q in both)
+    name = names[found.quantity.encoding_hash]
+    return f"{found.quantity.measure} is there on another eval set (eval_set={name!r})."
 
 
 def read_lists(

@@ -1,6 +1,6 @@
 """Reading a run's trajectory as inner products of its checkpoints, however they were stored."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from archive.errors import NotComparable
+from archive.errors import NotComparable, UsageError
 from archive.store import Archive
 from queries.reading.checkpoints import LeftOuts, find_left_out
 from queries.reading.quantities import Choice, Quantity, Want, Which, choose_quantities
@@ -62,13 +62,24 @@ class Trajectories:
     sql: str
 
 
-def read_trajectories(archive: Archive, selected: Selected, of: Of, which: Which) -> Trajectories:
+def trajectory_wants(of: Of) -> list[Want]:
+    """Exact inner products and those of sketches, as `choose_quantities` takes them."""
+    return [Want((MEASURES[of],), ("fact_vector",), fits=fits) for fits in (_is_exact, _is_sketch)]
+
+
+def read_trajectories(
+    archive: Archive,
+    selected: Selected,
+    of: Of,
+    which: Which,
+    found: Sequence[Choice | UsageError | NotComparable] | None = None,
+) -> Trajectories:
     """Exact inner products where all runs with either have them, else those of sketches.
 
-    Raises as `choose_quantity` does.
+    found: what `choose_quantities` gave for `trajectory_wants`, where that was asked before. Raises as `choose_quantity`
+    does.
     """
-    wants = [Want((MEASURES[of],), ("fact_vector",), fits=fits) for fits in (_is_exact, _is_sketch)]
-    exact, sketch = choose_quantities(archive, selected, wants, which)
+    exact, sketch = found or choose_quantities(archive, selected, trajectory_wants(of), which)
     for refusal in (exact, sketch):
         if isinstance(refusal, NotComparable):
             raise refusal
@@ -86,12 +97,12 @@ def read_trajectories(archive: Archive, selected: Selected, of: Of, which: Which
         "left_out": left_out.ids,
     }
     rows = archive.query(_SQL, parameters)
-    found, n_dropped = {}, 0
+    runs, n_dropped = {}, 0
     for a, b in zip(*stretches(rows, ["run_id"]), strict=True):
         trajectory, dropped = _assembled(rows.slice(int(a), int(b - a)))
-        found[int(rows["run_id"][int(a)].as_py())] = trajectory
+        runs[int(rows["run_id"][int(a)].as_py())] = trajectory
         n_dropped += dropped
-    return Trajectories(found, choice, left_out, choice is sketch, n_dropped, readable_sql(_SQL, parameters))
+    return Trajectories(runs, choice, left_out, choice is sketch, n_dropped, readable_sql(_SQL, parameters))
 
 
 def _is_sketch(quantity: Quantity) -> bool:

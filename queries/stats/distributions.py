@@ -41,3 +41,8 @@ def fair_coin_tail(k: int, n: int) -> float:
 def binomial_tail(k: int, n: int, p: float) -> float:
     """Probability of at least k successes in n independent trials of probability p."""
     return 1.0 if k <= 0 else float(special.bdtrc(k - 1, n, p))
+
+
+def normal_tail(x: float) -> float:
+    """Probability that a standard normal exceeds x."""
+    return float(special.ndtr(-x))

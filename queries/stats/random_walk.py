@@ -46,7 +46,7 @@ def simulated_walks(
     shares, turns = [], []
     chunk = max(1, MOST_NUMBERS // (n * n))
     for first in range(0, n_walks, chunk):
-        directions = _directions(rng, min(chunk, n_walks - first), n, dimensions)
+        directions = random_directions(rng, min(chunk, n_walks - first), n, dimensions)
         points = np.zeros((len(directions), n + 1, directions.shape[2]))
         np.cumsum(directions * steps[:, None], axis=1, out=points[:, 1:])
         found, scores = leading_components(points, weights, k)
@@ -55,7 +55,7 @@ def simulated_walks(
     return np.concatenate(shares), np.concatenate(turns)
 
 
-def _directions(rng: np.random.Generator, n_walks: int, n: int, dimensions: int) -> Floats:
+def random_directions(rng: np.random.Generator, n_walks: int, n: int, dimensions: int) -> Floats:
     """Unit vectors with the inner products of uniform directions: (walk, step, min(step count, dimensions))."""
     width = min(n, dimensions)
     rows = np.tril(rng.standard_normal((n_walks, n, width)))

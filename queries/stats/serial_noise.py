@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
+Ints = NDArray[np.int64]
 
 WINDOW = 9
 CUT = 3.0
@@ -99,13 +100,17 @@ class SerialNoise:
         floor: least standard deviation anywhere. A test that used the estimate as if it were the truth would reject too
         often.
         """
+        return self.draw_each(rng, moments, np.full(n, series), floor)
+
+    def draw_each(self, rng: np.random.Generator, moments: Moments, series: Ints, floor: float) -> Singles:
+        """The same, one draw for every series listed: (time, listed)."""
         square, lag = moments.square[series], moments.lag[series]
         rho = np.interp(lag, self.lag, CORRELATIONS)
-        errors = (float(np.interp(rho, CORRELATIONS, e)) for e in (self.square_error, self.lag_error))
-        of_square, of_lag = (error * rng.standard_normal(n) for error in errors)
+        errors = (np.interp(rho, CORRELATIONS, e) for e in (self.square_error, self.lag_error))
+        of_square, of_lag = (error * rng.standard_normal(len(series)) for error in errors)
         sigma, correlation = self._parameters(square * np.exp(of_square), lag + of_lag)
-        noise = autoregressive(rng, np.ones(n), correlation, len(self.residual))
-        noise *= np.maximum(moments.profile[:, series, None] * sigma.astype(np.float32), np.float32(floor))
+        noise = autoregressive(rng, np.ones(len(series)), correlation, len(self.residual))
+        noise *= np.maximum(moments.profile[:, series] * sigma.astype(np.float32), np.float32(floor))
         return noise
 
 

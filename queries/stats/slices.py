@@ -17,12 +17,15 @@ Ints = NDArray[np.int64]
 class SliceMeans:
     """Per slice: mean with its interval and p value against 0; beyond = mean − mean of all other items, with its p value.
 
-    n_items, n_clusters: what it rests on. NaN where there are fewer than 2 clusters or, for `beyond`, no other item.
+    se, df: standard error of the mean and its degrees of freedom. n_items, n_clusters: what it rests on. NaN where there are
+    fewer than 2 clusters or, for `beyond`, no other item.
     """
 
     mean: Floats
     low: Floats
     high: Floats
+    se: Floats
+    df: Floats
     p: Floats
     beyond: Floats
     beyond_p: Floats
@@ -50,6 +53,11 @@ def slice_means(
     sums = (
         np.bincount(cells, weights=values, minlength=n_cells).astype(np.float64).reshape(n_clusters, n_slices)
     )
+    return means_of_cells(sums, counts, level)
+
+
+def means_of_cells(sums: Floats, counts: Floats, level: float = 0.95) -> SliceMeans:
+    """The same from sums and numbers of items by (cluster, slice)."""
     n, total = counts.sum(0), sums.sum(0)
     others = n.sum() - n
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -68,6 +76,8 @@ def slice_means(
         mean,
         mean - half,
         mean + half,
+        se,
+        degrees,
         _p(mean, se, degrees),
         mean - rest,
         _p(mean - rest, np.where(others > 0, apart, np.nan), degrees),

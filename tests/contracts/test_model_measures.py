@@ -26,8 +26,8 @@ from archive.store import Archive
 from ingest.evalsets.next_tokens import NextTokens
 from ingest.mathematics.unit_histogram import sampled_positions
 from ingest.measure import MEASURES, RegisteredMeasure
+from ingest.measuring import scanning
 from ingest.measuring.measured import MeasuredValue
-from ingest.measuring.scanning import scan
 from ingest.readings.units import SOLU_NEURONS
 from tests.ingest.causal import pairs
 from tests.ingest.language import DOCUMENTS, KINDS, LENGTH, model_of, own, prompts, text
@@ -47,7 +47,9 @@ OF_MODELS = [
 MEASURED = [pytest.param(one, id=one.name) for one in OF_MODELS]
 ON_TEXT = [pytest.param(one, id=one.name) for one in OF_MODELS if one.taken_on != "prompts"]
 OF_PASSES = [
-    pytest.param(one, id=one.name) for one in OF_MODELS if one.reads in ("examples", "units", "distributions")
+    pytest.param(one, id=one.name)
+    for one in OF_MODELS
+    if one.reads in ("examples", "units", "final units", "distributions")
 ]
 VALUES = {
     "token top": "log_probs", "unit histogram": "counts", "head": "value", "item": "value", "part": "value",
@@ -57,6 +59,11 @@ DOUBLES = ("fact_vector", "fact_item", "fact_head", "fact_scalar")
 PARTS = {"logit_attribution": (2, 3), "patch_recovery": (3, 0), "attribution_patching_agreement": (0, 1)}
 # where a number may be missing, because nothing defines it
 MAY_BE_NAN = {"fact_head_pair.z", "fact_neuron.values"}
+
+
+def scan(model, task, measures, **options):
+    """As of a model that is the final checkpoint of its run, for measures that need one."""
+    return scanning.scan(model, task, measures, final=model, **options)
 
 
 def home_of(measure: RegisteredMeasure) -> Callable[[], NextTokens]:
@@ -113,9 +120,9 @@ def test_it_describes_itself(measure):
     assert record.summary.endswith(".")
     assert record.unit
     assert len(record.citation) > 8
-    assert measure.any_model
+    assert measure.any_model == (measure.needs == "checkpoint")
     task = home_of(measure)()
-    quantity = measure.quantity(task)
+    quantity = measure.quantity(task, reference_step=7)
     assert (quantity.encoding == task.eval_set.encoding) == (measure.reads != "circuit")
     assert quantity.weight_processing == ("fold_ln_center" if measure.reads == "circuit" else "raw")
     assert quantity.site.name == ("mlp.hook_post" if measure.name.startswith("neuron.") else "none")

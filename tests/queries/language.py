@@ -87,6 +87,12 @@ NEURON_HISTOGRAM = Quantity(
     encoding=TEXT,
     site=MLP,
 )
+FINAL_EXAMPLES = Quantity(
+    measure=measure("neuron.final_examples", "fact_neuron", scope="unit", unit="1", direction="neither"),
+    encoding=TEXT,
+    params={"k": 3, "directions": 128, "seed": 0, "reference_step": 10**9},
+    site=MLP,
+)
 LOGIT_EFFECT = Quantity(
     measure=measure("neuron.logit_effect", "fact_vector", scope="vector", direction="neither"),
     weight_processing="fold_ln_center",
@@ -283,6 +289,16 @@ def neuron_beside(s: Simulation, run: str, step: int, *, firing_rate: float = 0.
         s.builder.add("fact_vector", owner, q, part=part, layer=0, unit=0, values=[values])
 
 
+def final_examples(
+    s: Simulation, run: str, step: int, places: Mapping[str, np.ndarray], *, layer: int = 0
+) -> None:
+    """places: kind of place -> one activation a unit."""
+    owner, q = cell(s, run, FINAL_EXAMPLES, step)
+    for name, values in places.items():
+        part = s.builder.part(Part(kind="statistic", name=name))
+        s.builder.add("fact_neuron", owner, q, part=part, layer=layer, values=[values])
+
+
 def head_looks(s: Simulation, run: str, step: int, *, layer: int = 0, head: int = 0) -> None:
     """A distance profile and one stored pattern of 2 × 2."""
     owner, q = cell(s, run, DISTANCE, step)
@@ -382,6 +398,8 @@ def plant_checkpoints(
             [(int(q), int(rng.integers(10)), 3.0 - r) for r, q in enumerate(rng.permutation(8)[:3])],
         )
         neuron_beside(s, run, step)
+        places = ("top", "held_out", "other_neuron", "random", "direction")
+        final_examples(s, run, step, {name: height + rng.normal(size=4) for name in places})
         head_looks(s, run, step)
         mover = height * np.array([[0.0, 0.0], [0.0, 1.0]])
         head_scores(s, run, step, {"dla": 2 * mover, "end_to_io": 0.05 + 0.7 * mover, "copying_eig": mover})

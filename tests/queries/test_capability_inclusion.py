@@ -183,7 +183,7 @@ def test_which_runs_are_small_is_told_or_follows_from_sizes(simulation: Simulati
     assert told.table["n_small"].to_pylist() == [2]
     assert "over prompts" in told.sentence
     assert capability_inclusion(archive, runs=["x", "y"], sizes=("x=1e6", "y=2e6")).n_runs == 2
-    with pytest.raises(NotComparable, match=r"sizes are compared, and the size of x"):
+    with pytest.raises(NotComparable, match=r"sizes are compared, and the size of 2 runs \(x, y\)"):
         capability_inclusion(archive)
     with pytest.raises(NotComparable, match="no two sizes of these 2 runs differ by a factor"):
         capability_inclusion(archive, runs=["m-1", "m-2"])

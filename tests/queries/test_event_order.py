@@ -7,6 +7,7 @@ from archive.errors import UnknownName, UsageError
 from archive.records import Part, Quantity
 from queries.event_order import event_order
 from queries.events.event_specs import parse_event
+from tests.queries.language import pairs
 from tests.queries.simulated import (
     ACCURACY_HERE,
     GRID,
@@ -198,3 +199,16 @@ def test_the_figure_has_a_colour_an_event(simulation: Simulation) -> None:
     figure = event_order(simulation.commit(), events=FOUR).plot()
 
     assert [t.name for t in figure.data if t.showlegend is not False] == list(FOUR)
+
+
+def test_the_best_head_and_the_best_pair_are_events(simulation: Simulation) -> None:
+    for run in simulation.seeds(6):
+        for step in STEPS:
+            simulation.heads(run, step, np.array([[0.1, 0.9 if step >= 16 else 0.1]]))
+            pairs(simulation, run, "k", step, np.full((2, 2), 7.0 if step >= 4 else np.nan))
+    answer = event_order(simulation.commit(), events=("head.previous_token >= 0.3", "k_composition >= 5"))
+
+    assert answer.table["reached"].to_pylist()[:2] == [16, 4]
+    # nothing was measured before step 4, so when it was reached is not known
+    assert answer.table["kind"].to_pylist()[:2] == ["observed", "before"]
+    assert parse_event("k_composition[L0H1>L1H2] >= 5").part == "L0H1>L1H2"

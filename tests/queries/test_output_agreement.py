@@ -8,6 +8,7 @@ import pytest
 from archive.errors import NotComparable, UsageError
 from archive.records import Quantity
 from queries.output_agreement import output_agreement
+from tests.queries.comparing import outputs_compared
 from tests.queries.language import OTHER_TEXT, TEXT, TOKEN_LOSS, TOKEN_TOP, losses, outputs, plant_texts
 from tests.queries.simulated import Simulation
 
@@ -196,3 +197,78 @@ def test_losses_are_taken_on_the_eval_set_of_the_lists(simulation: Simulation) -
     (row,) = output_agreement(simulation.commit()).table.to_pylist()
 
     assert row["spearman"] == 1.0
+
+
+def test_what_was_compared_exactly_takes_the_place_of_bounds(simulation: Simulation) -> None:
+    plant_texts(simulation)
+    rng = np.random.default_rng(9)
+    base = 2 * rng.normal(size=(N, LENGTH, WORDS))
+    for run in simulation.seeds(3):
+        outputs(simulation, run, 5, model(rng, base, 0.5), k=3)
+    # in the other order, and of two of the three pairs
+    outputs_compared(simulation, "s1", "s0", 5, js=0.02, kl=(0.3, 0.4), top1=0.9)
+    outputs_compared(simulation, "s0", "s2", 5, js=0.021, kl=(0.3, 0.4))
+    answer = output_agreement(simulation.commit())
+    rows = {(r["run_a"], r["run_b"]): r for r in answer.table.to_pylist()}
+    first, second, third = rows["s0", "s1"], rows["s0", "s2"], rows["s1", "s2"]
+
+    assert [r["outputs"] for r in (first, second, third)] == ["all", "all", "most likely"]
+    assert (first["js"], first["js_low"], first["js_high"], first["top1"]) == (0.02, 0.02, 0.02, 0.9)
+    assert (first["kl_ab"], first["kl_ba"], first["kl_ab_trimmed"]) == (0.4, 0.3, 0.2)
+    assert (second["kl_ab"], second["kl_ba"]) == (0.3, 0.4)
+    # Student's t with 7 degrees of freedom: 8 documents
+    assert first["js_ci_high"] - 0.02 == pytest.approx(2.3646 * 0.01, rel=1e-4)
+    assert first["js_ci_low"] == 0
+    assert first["n_documents"] == 8
+    assert first["js_list_low"] < first["js_list_high"]
+    assert third["js_list_low"] is None
+    assert third["js_low"] < third["js_high"]
+    assert any("Of 2 of 3 pairs divergences are exact" in line for line in answer.limits)
+    assert any("Of 1 of 3 pairs only the most likely tokens are known" in line for line in answer.limits)
+    # planted without regard to the lists, which the answer notices
+    assert any("lie outside the bounds from lists (first: s0 and s1)" in line for line in answer.limits)
+    assert "of all outputs" not in answer.sentence
+
+
+def test_comparisons_alone_answer_and_losses_elsewhere_are_named(simulation: Simulation) -> None:
+    values = np.random.default_rng(10).random((N, LENGTH))
+    for run in simulation.seeds(3):
+        losses(simulation, run, 5, values, quantity=LOSS_ELSEWHERE)
+    for k, (a, b) in enumerate((("s0", "s1"), ("s0", "s2"), ("s1", "s2"))):
+        outputs_compared(simulation, a, b, 1, js=0.5)
+        outputs_compared(simulation, a, b, 5, js=0.1 + 0.01 * k, top1=0.6)
+        outputs_compared(simulation, b, a, 5, js=0.1 + 0.01 * k, top1=0.6)
+    archive = simulation.commit()
+    answer = output_agreement(archive)
+    js = {r["statistic"]: r for r in answer.summary.to_pylist()}["js"]  # type: ignore[union-attr]
+
+    assert answer.table.num_rows == 3
+    assert answer.estimate == pytest.approx(0.11)
+    assert (js["least"], js["most"]) == (answer.estimate, answer.estimate)
+    assert math.isnan(js["null"])
+    assert (
+        "3 pairs of 3 runs at step 5: mean Jensen-Shannon divergence of all outputs 0.11 nats"
+        in answer.sentence
+    )
+    assert "same at 60% of tokens" in answer.sentence
+    assert answer.ci_low < 0.11 < answer.ci_high
+    assert any(
+        "token_loss is there on another eval set (eval_set='text: other words')" in line
+        for line in answer.limits
+    )
+    assert any("nothing to shuffle" in line for line in answer.limits)
+    assert output_agreement(archive, step=1).estimate == pytest.approx(0.5)
+    assert output_agreement(archive, eval_set="text: other words").estimate == 1.0
+    pair = output_agreement(archive, runs=["s0", "s1"])
+    assert (pair.estimate, pair.verdict) == (pytest.approx(0.1), None)
+    with pytest.raises(UsageError, match="nearest steps are 1, 5"):
+        output_agreement(archive, step=2)
+
+
+def test_losses_of_the_same_checkpoints_stand_beside_comparisons(simulation: Simulation) -> None:
+    values = np.random.default_rng(11).random((N, LENGTH))
+    for k, run in enumerate(simulation.seeds(2)):
+        losses(simulation, run, 5, values * (k + 1))
+    outputs_compared(simulation, "s0", "s1", 5, js=0.1)
+    (row,) = output_agreement(simulation.commit()).table.to_pylist()
+    assert (row["spearman"], row["js"], row["n_tokens"]) == (1.0, 0.1, 72)

@@ -19,6 +19,7 @@ from queries.smaller_beats_larger import ALPHA, smaller_beats_larger
 from queries.stats.equal_truth import null_errors, one_sided
 from queries.stats.multiple import holm
 from queries.transition_times import transition_times
+from queries.universal_neurons import universal_neurons
 
 pytestmark = [pytest.mark.refdata, pytest.mark.slow]
 
@@ -219,3 +220,30 @@ def test_a_seed_that_never_learns_is_no_part_of_the_path(archive: Archive) -> No
 
     # three seeds are too few to say which of them is odd
     assert set(answer.table["status"].to_pylist()) == {"not judged"}
+
+
+def test_universal_neurons_are_as_many_as_the_authors_list(
+    refdata: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    database = tmp_path_factory.mktemp("universal") / "universal.duckdb"
+    import_results(database, refdata / "universal-neurons", format_name="universal-neurons")
+    answer = universal_neurons(Archive(database))
+    (row,) = answer.summary.to_pylist()  # type: ignore[union-attr]
+
+    assert (row["run"], row["n_universal"], row["n_neurons"]) == ("stanford-gpt2-small-a", 1533, 36_864)
+    assert answer.estimate == pytest.approx(0.0416, abs=5e-5)
+    # the mean of the file's column and its largest, read with another program
+    assert row["excess"] == pytest.approx(0.5873655365296808, abs=1e-6)
+    assert answer.table["neuron"][0].as_py() == "L0N2436"
+    assert answer.table["excess"][0].as_py() == pytest.approx(0.8212, abs=5e-5)
+    # the means of all neurons that the file has, of the same columns
+    means = {r["statistic"]: r["universal"] for r in answer.traits.to_pylist()}
+    assert means["skew"] == pytest.approx(0.95, abs=5e-3)
+    assert means["kurtosis"] == pytest.approx(7.19, abs=5e-3)
+    # the other difference in use, in another file of the same model
+    least = universal_neurons(
+        Archive(database),
+        params='{"subset": "high_excess_correlation", "formula": "min_corr - max_baseline"}',
+    )
+    assert least.summary["n_universal"].to_pylist() == [497]  # type: ignore[index]
+    assert any("lower than the usual" in line for line in least.limits)

@@ -42,3 +42,29 @@ def effects_by_loops(outputs, unembedding, unit, weight=None, subtracts_mean=Tru
     effects = [sum(x * float(unembedding[i][t]) for i, x in enumerate(row)) for t in range(n_tokens)]
     mean = sum(effects) / n_tokens
     return [effect - mean for effect in effects]
+
+
+def final_examples_by_loops(now, final, tokens, documents, first_half, draws, k):
+    """Of every unit: mean of `now` on the final top places, on places with the same tokens elsewhere, and those places.
+
+    now, final: [sequence][position][unit]. first_half: whether a sequence is of the half whose tokens are looked up in
+    the other; draws: [unit][rank] in [0, 1).
+    """
+    n_units = len(now[0][0])
+    everywhere = [(s, p) for s in range(len(tokens)) for p in range(len(tokens[s]))]
+    tops, held_out, places = [], [], []
+    for unit in range(n_units):
+        best = top_by_loops(final, range(len(final)), documents, unit, k)
+        tops.append(sum(float(now[s][p][unit]) for _, s, p in best) / len(best))
+        places.append([(s, p) for _, s, p in best])
+        mine = [s for s in range(len(final)) if first_half[s]]
+        known = top_by_loops([final[s] for s in mine], mine, [documents[s] for s in mine], unit, k)
+        found = []
+        for rank, (_, sequence, position) in enumerate(known):
+            token = tokens[sequence][position]
+            others = [(s, p) for s, p in everywhere if tokens[s][p] == token and not first_half[s]]
+            if others:
+                s, p = others[int(draws[unit][rank] * len(others))]
+                found.append(float(now[s][p][unit]))
+        held_out.append(sum(found) / len(found) if found else math.nan)
+    return tops, held_out, places

@@ -57,6 +57,13 @@ def test_pairs_of_every_kind() -> None:
     assert len(everything) == len(set(everything)) == 6 * 5 // 2
 
 
+def test_both_orders_follow_each_other() -> None:
+    once, twice = study().pairs, study(TOML.replace('"same step"', '"same step"\nboth_orders = true')).pairs
+    assert len(twice) == 2 * len(once)
+    assert twice[::2] == once
+    assert [(p.b, p.a) for p in twice[1::2]] == [(p.a, p.b) for p in once]
+
+
 def test_the_pairs_of_a_family() -> None:
     names = [run.name for run in study().runs]
     assert len(study().pairs) == len(names) * (len(names) - 1) // 2

@@ -31,7 +31,8 @@ def test_a_size_is_recorded_or_the_only_one_in_the_name(simulation: Simulation) 
     assert sizes.unknown == ("bloom-560m-to-1b", "step3m2", "mine")
     assert "The size of 2 run(s) is the one in the name (first: opt-1.3b)" in sizes.limits[0]
     with pytest.raises(
-        NotComparable, match=r"the size of bloom-560m-to-1b and 2 more .*--sizes bloom-560m-to-1b="
+        NotComparable,
+        match=r"the size of 3 runs \(bloom-560m-to-1b, step3m2, mine\) .*--sizes bloom-560m-to-1b=",
     ):
         sizes.refuse_unknown("they are compared")
 

@@ -1,0 +1,1 @@
+"""The catalogue of open problems: what each asks, which questions answer it, and what they need. One file a group."""
