@@ -50,6 +50,14 @@ def interval(low: float, high: float, digits: int = 4) -> str:
     return f"[{number(low, digits)}, {number(high, digits)}]"
 
 
+def brief(group: str, width: int = 60) -> str:
+    """A condition as people can read it: its first words and its last, which tells it from others; the table has it whole."""
+    if len(group) <= width:
+        return group
+    first, _, last = group.rpartition(" ")
+    return f"{first[: max(1, width - len(last) - 3)].rsplit(' ', 1)[0]} … {last}"
+
+
 def headline(answer: "Answer") -> str:
     """Estimate with interval, runs and verdict on one line."""
     parts = []
@@ -149,7 +157,7 @@ def _rich_table(table: pa.Table, rows: int, width: int) -> "list[RenderableType]
     if table.num_rows == 1:  # one row reads better downwards, and nothing has to be cut
         shown = Table.grid(padding=(0, 2))
         for name, cell in zip(names, cells[0], strict=True):
-            shown.add_row(Text(name, style="dim"), Text(cell))
+            shown.add_row(Text(name, style="dim"), Text(brief(cell) if name in GROUPS else cell))
         return [shown]
     for k, name in enumerate(names):
         if name in ("run", *GROUPS):
@@ -216,6 +224,7 @@ def _without_constants(table: pa.Table) -> tuple[pa.Table, list[str]]:
     if len(constant) == table.num_columns - 1:  # rows that are all alike say so better than names alone
         return table, []
     values = {name: number(table.column(name)[0].as_py()) for name in constant}
+    values |= {name: brief(value) for name, value in values.items() if name in GROUPS}
     said = [f"{name} {value}" for name, value in values.items() if value not in ("", "–")]
     return table.drop_columns(constant), [f"all rows: {', '.join(said)}"] if said else []
 

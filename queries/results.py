@@ -72,6 +72,8 @@ class Provenance:
     @property
     def limits(self) -> tuple[str, ...]:
         """One line per kind of thing that was asked for but is not in the answer."""
+        from queries.render import brief
+
         lines = []
         if self.excluded_runs:
             run, reason, who = self.excluded_runs[0]
@@ -88,7 +90,7 @@ class Provenance:
             rest = len(self.shared_seeds) - 1
             more = f" (and so do those of {rest} more)" if rest else ""
             lines.append(
-                f"The {n} runs of {group} share seeds ({seeds}){more}: intervals and p count them as independent "
+                f"The {n} runs of {brief(group)} share seeds ({seeds}){more}: intervals and p count them as independent "
                 "repeats, which they are not quite."
             )
         return tuple(lines)

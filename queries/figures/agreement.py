@@ -18,13 +18,14 @@ def by_difficulty(answer: "AgreementByDifficulty") -> go.Figure:
     cut = len(shared_words(groups))
     figure = go.Figure()
     for k, group in enumerate(groups):
+        lead = f"{group[cut:]}: " if len(groups) > 1 else ""
         table = answer.table.filter([name == group for name in answer.table["group"].to_pylist()])
         index, low, high = (floats(table, name) for name in ("index", "low", "high"))
         figure.add_scatter(
             x=table["stratum"].to_pylist(),
             y=index,
             mode="lines+markers",
-            name=f"{group[cut:]}: index",
+            name=f"{lead}index",
             line={"color": colour(k), "dash": dash(k)},
             marker={"symbol": symbol(k), "size": 8},
             error_y={
@@ -43,7 +44,7 @@ def by_difficulty(answer: "AgreementByDifficulty") -> go.Figure:
                 x=table["stratum"].to_pylist(),
                 y=1 - kappa,
                 mode="lines",
-                name=f"{group[cut:]}: 1 − κ of the most likely token",
+                name=f"{lead}1 − κ of the most likely token",
                 line={"color": colour(k), "dash": "dot", "width": 1.5},
             )
     figure.add_hline(y=1, line={"color": GREY, "dash": "dot", "width": 1}, annotation_text="chance")
