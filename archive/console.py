@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from archive.errors import ArchiveBusy, PathscopeError, SqlRefused, SqlStopped
 from archive.layout import Layout
+from archive.macros import MACROS
 from archive.store import Archive, explain_damage, held_by
 
 CHILD = Path(__file__).with_name("console_child.py")
@@ -161,7 +162,12 @@ def _problem(reply: dict[str, Any], sql: str, layout: Layout, limits: Limits) ->
         message = f"refused: {said}. This console only reads the archive, no other file, and changes nothing."
     elif kind == "statement":
         message = f"refused: {message}."
-    error = SqlRefused(message if position is None else f"{message}\n{_place(sql, position)}")
+    told = message if position is None else f"{message}\n{_place(sql, position)}"
+    if gone := next((m.name for m in MACROS if f"name {m.name} does not exist" in message), ""):
+        told += (
+            f"\nThis archive is older than {gone}: `pathscope upgrade --archive {layout.database}` adds it."
+        )
+    error = SqlRefused(told)
     if position is not None:
         error.line, error.column = _line_and_column(sql, position)
     return error

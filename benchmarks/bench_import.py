@@ -1,4 +1,4 @@
-"""Importing the 391 result files of Pythia v1: where the time goes. A large CSV: how much memory it takes."""
+"""Importing the published results of Pythia: where the time goes. A large CSV: how much memory it takes."""
 
 import json
 import os

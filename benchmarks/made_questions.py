@@ -5,7 +5,7 @@ Measures, eval sets and their names are those that the tests of questions plant.
 """
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
 from typing import Any

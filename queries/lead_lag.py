@@ -1,8 +1,9 @@
 """Whether measures reach a level before an event happens: in how many runs, and by how many octaves of training."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Unpack
 
 import numpy as np
@@ -13,6 +14,7 @@ from pydantic import Field
 from archive.store import Archive
 from queries.events.event_specs import EventTimes, find_events
 from queries.events.event_times import finite_or_none
+from queries.events.foretold import SEED_FIELDS
 from queries.parameters import CrossingRule, IntervalLevel
 from queries.reading.quantities import Which
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
@@ -22,8 +24,9 @@ from queries.render import interval, number
 from queries.results import Answer, Provenance, Verdict
 from queries.stats.intervals import Bracket
 from queries.stats.lead import Lead, RunLead, lead_over_runs, run_lead
+from queries.stats.left_out import LEAST_LEVELS
 from queries.stats.multiple import Correction, adjusted
-from queries.wording.lead import lead_limits, lead_sentence
+from queries.wording.lead import lead_limits, lead_sentence, seed_limits
 
 METHOD = "Student t over runs, from both ends of every bracket"
 NULL = "leads and lags equally likely (exact sign test of the runs that are decided)"
@@ -66,8 +69,9 @@ class LeadLag(Answer):
     got there and the event never did), n_measure_never (the event came without it), n_neither, n_from_start and
     n_no_data (not counted); lead_octaves (mean of the middles of the brackets), low and high (interval of the mean over runs
     that holds wherever in its bracket each time lies), even_low and even_high (if each is anywhere in it with
-    equal chance), least and most (bounds of the mean of these runs), detectable, p (sign test), p_adjusted (over all rows)
-    and verdict: leads, follows, together (within half a spacing, by the even interval) or unresolved.
+    equal chance), least and most (bounds of the mean of these runs), detectable, p (sign test; where runs share seeds, p and
+    intervals are over the values of a seed: over runs they would be too sure), p_adjusted (over all rows) and verdict:
+    leads, follows, together (within half a spacing, by the even interval) or unresolved.
     """
 
     event: str
@@ -138,11 +142,16 @@ def lead_lag(
         for group, members in groups.items()
         for measure in measures
     }
-    judged = {key: lead_over_runs(runs, confidence) for key, runs in leads.items()}
+    factors = {group: _shared(selected, members) for group, members in groups.items()}
+    judged = {
+        (group, measure): lead_over_runs(runs, confidence, _counting(factors[group]))
+        for (group, measure), runs in leads.items()
+    }
     summary = _summary(leads, judged, correction, confidence)
     only = summary[0] if len(summary) == 1 else None
     lead = next(iter(judged.values())) if only else None
-    provenance = Provenance.of(archive, found.choices, found.left_out)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, found.choices, found.left_out), shared_seeds=())
     return LeadLag(
         sentence=lead_sentence(summary, event),
         table=pa.Table.from_pylist(table, schema=_TABLE),
@@ -162,6 +171,7 @@ def lead_lag(
         limits=(
             *provenance.limits,
             *found.limits,
+            *seed_limits(factors),
             *lead_limits(summary, table, rule, event, n_conditions if pooled else 1),
         ),
         provenance=provenance,
@@ -180,6 +190,26 @@ def _groups(selected: Selected, found: EventTimes, pooled: bool) -> dict[str, li
         if any(run in brackets for brackets in found.brackets.values()):
             groups.setdefault(ALL if pooled else selected.groups[run], []).append(run)
     return groups
+
+
+def _shared(selected: Selected, members: Sequence[int]) -> dict[str, list[Hashable]]:
+    """Seed -> its value in each run, of seeds that some but not all repeats of a condition share."""
+    found: dict[str, list[Hashable]] = {}
+    for name, field in SEED_FIELDS.items():
+        values = [getattr(selected.by_id[run], field) for run in members]
+        if None in values:
+            continue
+        named = [(selected.groups[run], value) for run, value in zip(members, values, strict=True)]
+        per_condition = Counter(group for group, _ in set(named))
+        if len(set(named)) < len(named) and max(per_condition.values()) > 1:
+            found[name] = list(named)
+    return found
+
+
+def _counting(shared: Mapping[str, list[Hashable]]) -> list[list[Hashable]]:
+    """Seeds of three values or more, which can say how much they matter; those of two count only where no other does."""
+    enough = [named for named in shared.values() if len(set(named)) >= LEAST_LEVELS]
+    return enough or list(shared.values())
 
 
 def _leads(found: EventTimes, measure: str, event: str, members: Sequence[int]) -> list[RunLead]:

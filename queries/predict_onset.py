@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Unpack
 
 import numpy as np
@@ -129,7 +129,8 @@ def predict_onset(
     predictor: Annotated[
         tuple[str, ...],
         Field(
-            description="scalars used together, each 'measure[part]' and then nothing, log, slope or log slope (over log2 step)"
+            description="scalars used together, each 'measure[part]' and then nothing, log, slope or log slope (over log2 step); "
+            "of heads the largest, or one by name (head.prefix_matching[L1H3])"
         ),
     ] = ("loss[test]",),
     cutoff: Annotated[
@@ -176,7 +177,8 @@ def predict_onset(
     found = with_adjusted(found, dict(zip((f.cutoff for f in found), p.tolist(), strict=True)))
     top = headline(found)
     gain = top.found.gain if top.found else Estimate(math.nan)
-    provenance = Provenance.of(archive, onsets.choices, onsets.left_out)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, onsets.choices, onsets.left_out), shared_seeds=())
     return PredictOnset(
         sentence=onset_sentence(onsets.event, _named(onsets), found, confidence),
         table=_table(selected, found),

@@ -154,7 +154,8 @@ def trajectory_consistency(
     used = {run: used[run] for run in in_order(known, used) if len(used[run].steps)}
     if not used:
         raise UsageError(
-            f"no run moves: {trajectories.choice.quantity.measure} is the same at every checkpoint, or there is one only."
+            f"no run moves: {trajectories.choice.quantity.measure} is the same at every checkpoint, or there is one only. "
+            "`pathscope status` shows which checkpoints there are; of='logits' or 'weights' asks about the other."
         )
     per_run = {
         run: displacements(t.steps, t.gram, n_walks=n_walks, dimensions=dimensions) for run, t in used.items()

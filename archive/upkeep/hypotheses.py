@@ -29,19 +29,7 @@ def add_hypothesis(
     letters, digits, dots, dashes and underscores, and a name that is taken, telling what it says.
     """
     statement, primary_measure = statement.strip(), primary_measure.strip()
-    if not NAME.fullmatch(name):
-        raise UsageError(
-            f"hypothesis {name!r}: a name has letters, digits, '.', '-' and '_', at most 100 of them."
-        )
-    if not statement or not primary_measure:
-        raise UsageError(
-            f"hypothesis {name!r} needs a statement that others can judge and a primary measure: "
-            "`pathscope hypothesis add NAME --statement 'seeds agree on ...' --primary-measure loss`."
-        )
-    if not 0 < alpha <= 0.5:
-        raise UsageError(
-            f"hypothesis {name!r}: alpha = {alpha:g}; expected a level above 0, at most 0.5, such as 0.05."
-        )
+    refuse_unfit(name, statement, primary_measure, alpha)
     values = {
         "name": name,
         "statement": statement,
@@ -69,3 +57,20 @@ def add_hypothesis(
         )
         detail = {"primary_measure": primary_measure, "alpha": alpha, "runs": list(runs)}
         audit(connection, "hypothesis", name, {"statement": statement, **detail})
+
+
+def refuse_unfit(name: str, statement: str, primary_measure: str, alpha: float) -> None:
+    """Raise UsageError for what `add_hypothesis` would refuse in any archive."""
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"hypothesis {name!r}: a name has letters, digits, '.', '-' and '_', at most 100 of them."
+        )
+    if not statement.strip() or not primary_measure.strip():
+        raise UsageError(
+            f"hypothesis {name!r} needs a statement that others can judge and a primary measure: "
+            "`pathscope hypothesis add NAME --statement 'seeds agree on ...' --primary-measure loss`."
+        )
+    if not 0 < alpha <= 0.5:
+        raise UsageError(
+            f"hypothesis {name!r}: alpha = {alpha:g}; expected a level above 0, at most 0.5, such as 0.05."
+        )

@@ -53,17 +53,24 @@ def add(
     quiet: QuietOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Register a question with its measure, level and runs; it cannot be changed afterwards."""
+    """Register a question with its measure, level and runs; it cannot be changed afterwards.
+
+    Where there is no archive yet it is made: before the first runs is the time to register.
+    """
+    from archive.create import ensure_archive
     from archive.layout import Layout
     from archive.store import Archive
-    from archive.upkeep.hypotheses import add_hypothesis
+    from archive.upkeep.hypotheses import add_hypothesis, refuse_unfit
     from queries.reading.registration import find_hypothesis
     from queries.reading.select import RunSelection
 
+    refuse_unfit(name, statement, primary_measure, alpha)
     layout = Layout.of(archive_path(archive))
-    opened = Archive(layout.database)
+    is_new = not layout.database.exists()
     terms = RunSelection.of(runs).terms() if runs else []
-    _check_measure(opened, primary_measure)
+    _check_measure(None if is_new else Archive(layout.database), primary_measure)
+    if is_new:  # the best time to register: nothing has been measured
+        ensure_archive(layout.database)
     add_hypothesis(
         layout,
         name,
@@ -72,10 +79,14 @@ def add(
         alpha=alpha,
         runs=[] if terms == ["*"] else terms,
     )
-    found = find_hypothesis(opened, name)
+    found = find_hypothesis(Archive(layout.database), name)
 
     def human(console: Console) -> None:
         if not quiet:
+            if is_new:
+                console.print(
+                    f"made the archive {layout.database}", markup=False, highlight=False, soft_wrap=True
+                )
             _show(console, found)
 
     emit(_document(found), as_json=json, human=human)
@@ -119,15 +130,16 @@ def show(name: NameArgument, archive: ArchiveOption = None, json: JsonOption = F
     emit(_document(found), as_json=json, human=lambda console: _show(console, found))
 
 
-def _check_measure(archive: "Archive", name: str) -> None:
-    """Raise UnknownName for a measure that neither the archive nor this installation knows: it could not be mended later.
+def _check_measure(archive: "Archive | None", name: str) -> None:
+    """Raise UnknownName for a measure that neither the archive, if any, nor this installation knows: nobody could mend it later.
 
     Measures of an installation are looked up only where the archive does not have it: that loads torch.
     """
     from archive.errors import UnknownName
 
     base = name.split(":")[0]
-    there = {row["measure"] for row in archive.rows("SELECT DISTINCT measure FROM v_measure")}
+    rows = archive.rows("SELECT DISTINCT measure FROM v_measure") if archive is not None else []
+    there = {row["measure"] for row in rows}
     if base in there or base.startswith(("log.", "benchmark.")):
         return
     from ingest.comparison import COMPARISONS

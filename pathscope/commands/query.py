@@ -197,6 +197,11 @@ def format_of(asked: Format, output: Path | None) -> Format:
             f"--output {output}: no command writes {output.suffix} files; `--output {output.with_suffix('.html')}` writes a "
             "page whose figure the browser saves as PNG."
         )
+    if output is not None and (output.is_dir() or not output.absolute().parent.is_dir()):
+        raise UsageError(
+            f"--output {output}: {'that is a folder' if output.is_dir() else f'there is no folder {output.parent}'}; "
+            "name a file in a folder that is there."
+        )
     return wanted
 
 

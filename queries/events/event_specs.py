@@ -80,7 +80,9 @@ def parse_event(text: str) -> EventSpec:
     params = (
         [tuple(p.split("=", 1)) for p in (found["params"] or "").split(",") if p.strip()] if found else []
     )
-    if not found or (found["level"] and level is None) or any(len(p) != 2 for p in params):
+    # nothing reaches NaN, and nothing that is not broken reaches infinity
+    no_level = bool(found and found["level"]) and (level is None or not math.isfinite(level))
+    if not found or no_level or any(len(p) != 2 for p in params):
         raise UsageError(
             f"{text!r} is not an event: write 'accuracy[test] >= 0.99', 'restricted_loss{{frequencies=final}}[test] <= "
             "0.1', 'head.prefix_matching >= 0.3' (any head), or 'measure[part]' for an event that authors give."

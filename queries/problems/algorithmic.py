@@ -1,6 +1,8 @@
 """Open problems 5.1 to 5.8: grokking, and phase transitions in small models."""
 
-from queries.problems.problem import EVAL_SET, Need, Problem, Question
+from dataclasses import replace
+
+from queries.problems.problem import EVAL_SET, JUDGED, Need, Problem, Question
 
 GROUP = "Algorithmic tasks"
 _ADDITION = "modular_arithmetic*"
@@ -35,7 +37,7 @@ PROBLEMS = (
             Question(
                 "phase_transitions",
                 "Which of these are phase transitions, by the loss?",
-                (_BY_DIGIT,),
+                (replace(_BY_DIGIT, steps=JUDGED),),
                 {"measure": "position_loss", "part": "auto", "eval_set": EVAL_SET},
             ),
         ),
@@ -225,13 +227,14 @@ PROBLEMS = (
             Question(
                 "phase_transitions",
                 "Does the loss have a transition?",
-                (Need.of("loss", "log.loss", on=_REPEATS, steps=8),),
+                (Need.of("loss", "log.loss", on=_REPEATS, steps=JUDGED),),
                 {"measure": "loss", "eval_set": EVAL_SET},
             ),
             Question(
                 "role_history",
                 "Do the factors, previous-token and induction heads, form together?",
-                (_PREFIX, _PREVIOUS),
+                # both on repeated tokens: elsewhere the two are not read together
+                (replace(_PREFIX, on=_REPEATS), replace(_PREVIOUS, on=_REPEATS)),
                 {"task": "induction"},
             ),
             Question("factor_growth", "Do the factors grow as a product does?", (_PREFIX, _PREVIOUS, _K)),

@@ -1,7 +1,9 @@
 """Open problems 5.9 to 5.14: lottery tickets, and the pair of heads that makes an induction circuit."""
 
+from dataclasses import replace
+
 from queries.problems.algorithmic import GROUP, effect
-from queries.problems.problem import Need, Problem, Question
+from queries.problems.problem import JUDGED, Need, Problem, Question
 
 _PREFIX = Need.of("head.prefix_matching", steps=8)
 _PREVIOUS = Need.of("head.previous_token", steps=4)
@@ -152,7 +154,7 @@ PROBLEMS = (
             Question(
                 "phase_transitions",
                 "Which of their curves are phase transitions?",
-                (_K,),
+                (replace(_K, steps=JUDGED),),
                 {"measure": "k_composition"},
             ),
         ),

@@ -1,6 +1,6 @@
 """Open problems 5.15 to 5.20, and the hypothesis among them: what fine-tuning does inside a model."""
 
-from queries.problems.problem import BASE, EVAL_SET, TUNED, Need, Problem, Question
+from queries.problems.problem import BASE, EVAL_SET, JUDGED, TUNED, Need, Problem, Question
 
 GROUP = "Fine-tuning"
 _WIKI = ("toy_models",)
@@ -200,14 +200,14 @@ PROBLEMS = (
             Question(
                 "phase_transitions",
                 "Which curves of the loss have one?",
-                (Need.of("loss", steps=8),),
+                (Need.of("loss", steps=JUDGED),),
                 {"measure": "loss"},
                 lineage="tuned",
             ),
             Question(
                 "phase_transitions",
                 "Which head scores have one?",
-                (Need.of("head.prefix_matching", steps=8),),
+                (Need.of("head.prefix_matching", steps=JUDGED),),
                 {"measure": "head.prefix_matching"},
                 lineage="tuned",
             ),

@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from queries.problems.coverage import HoldingRun
-from queries.problems.problem import BASE, EVAL_SET, TUNED, Question
+from queries.problems.problem import BASE, EVAL_SET, TUNED, Need, Question
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ class Fit:
 class Lack:
     """One measure that runs lack.
 
-    study: the one they are from, empty where nothing says so.
+    study: the one they are from, empty where nothing says so. less: the study measures it, but at too few checkpoints or on
+    other texts, so that filling its cells adds nothing.
     """
 
     measure: str
@@ -64,11 +65,14 @@ class Lack:
     n_runs: int
     first: str
     study: str
+    less: bool = False
 
     @property
     def command(self) -> str:
-        """What measures it, where the runs were trained or loaded here."""
-        return f"pathscope ingest {self.study}.toml --fill {self.fill}" if self.study else ""
+        """What measures it, where the runs were trained or loaded here and their study would."""
+        return (
+            f"pathscope ingest {self.study}.toml --fill {self.fill}" if self.study and not self.less else ""
+        )
 
 
 def find_fit(question: Question, runs: Sequence[HoldingRun]) -> Fit | None:
@@ -93,7 +97,8 @@ def shortfall(question: Question, runs: Sequence[HoldingRun]) -> tuple[str, ...]
     """What keeps runs that have all the measures from being enough, in sentences; empty where they lack measures."""
     able = _able(question, runs)
     if not able:
-        return ()
+        others = question.lineage == "tuned" and _able(replace(question, lineage=""), runs)
+        return ("none of them goes on from another run",) if others else ()
     largest = max(Counter(run.repeats for run in able).values())
     found = []
     if question.lineage == "pair":
@@ -122,11 +127,19 @@ def find_lacks(question: Question, runs: Sequence[HoldingRun]) -> tuple[Lack, ..
         for run in near:
             if not run.places(need):
                 found.setdefault((need.words, run.study), []).append(run)
-    fills = {need.words: need.to_fill for need in question.needs}
+    needs = {need.words: need for need in question.needs}
     return tuple(
-        Lack(measure, fills[measure], len(rows), rows[0].run, study)
-        for (measure, study), rows in found.items()
+        Lack(
+            words, needs[words].to_fill, len(rows), rows[0].run, study, _less(needs[words], study, rows, near)
+        )
+        for (words, study), rows in found.items()
     )
+
+
+def _less(need: Need, study: str, lacking: Sequence[HoldingRun], near: Sequence[HoldingRun]) -> bool:
+    """Whether all runs of a study that lack something have some of it, and none of its runs has enough."""
+    has_some = all(any(run.held.get(name) for name in need.any_of) for run in lacking)
+    return has_some and not any(run.study == study and run.places(need) for run in near)
 
 
 def _family(run: HoldingRun) -> str:

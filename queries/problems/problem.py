@@ -12,6 +12,8 @@ Kind = Literal["archive", "interventions", "checkpoints", "exploratory"]
 BASE, TUNED = "{base}", "{tuned}"
 # stands for the eval set that the first need was found on
 EVAL_SET = "{eval_set}"
+# what a curve is judged by takes 16 checkpoints after step 0 (queries/stats/smooth_null.py): of fewer nothing can be said
+JUDGED = 17
 
 
 @dataclass(frozen=True)

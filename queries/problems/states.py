@@ -141,19 +141,19 @@ def _of_question(
     missing = tuple(_lacking(lack) for lack in lacks)
     if short := shortfall(question, runs):
         missing += (f"of the runs that have what {question.query} needs: {'; '.join(short)}",)
-    if missing:
-        return QuestionState(question, "cells", lacks=lacks, missing=missing)
-    alone = [need.words for need in question.needs if not any(run.places(need) for run in runs)]
-    together = [need.words for need in question.needs]
-    found_none = (f"no run here has {'; '.join(alone) or ' together with '.join(together)}",)
-    if problem.kind == "checkpoints":
+    if not missing:
+        alone = [need.words for need in question.needs if not any(run.places(need) for run in runs)]
+        together = [need.words for need in question.needs]
+        missing = (f"no run here has {'; '.join(alone) or ' together with '.join(together)}",)
+    # cells of runs that are there can be filled; other runs of such a problem come from the hub
+    if problem.kind == "checkpoints" and not lacks:
         families = ", ".join(problem.families)
         return QuestionState(
             question,
             "checkpoints",
-            missing=(*found_none, f"checkpoints of {families} are on the hub and nowhere else"),
+            missing=(*missing, f"checkpoints of {families} are on the hub and nowhere else"),
         )
-    return QuestionState(question, "cells", missing=found_none)
+    return QuestionState(question, "cells", lacks=lacks, missing=missing)
 
 
 def _arms(question: Question) -> str:
@@ -164,7 +164,14 @@ def _lacking(lack: Lack) -> str:
     who = (
         f"{lack.n_runs} run{' lacks' if lack.n_runs == 1 else 's lack'} {lack.measure} (first: {lack.first})"
     )
-    return f"{who}: `{lack.command}`" if lack.command else f"{who}; no study in the archive measured them"
+    if lack.command:
+        return f"{who}: `{lack.command}`"
+    if lack.study:
+        return (
+            f"{who}; {lack.study}.toml asks for it at fewer checkpoints or on other texts: change its checkpoints, "
+            f"measures.schedule or eval_sets, and `pathscope ingest {lack.study}.toml` measures the rest"
+        )
+    return f"{who}; no study in the archive measured them"
 
 
 def _repair(problem: Problem, found: Sequence[QuestionState]) -> str:

@@ -1,6 +1,8 @@
 """Open problems 5.21 to 5.31: phase transitions in language models."""
 
-from queries.problems.problem import EVAL_SET, Need, Problem, Question
+from dataclasses import replace
+
+from queries.problems.problem import EVAL_SET, JUDGED, Need, Problem, Question
 
 GROUP = "Phase transitions in language models"
 _PUBLISHED = ("toy_models", "stanford_gpt2", "pythia")
@@ -143,7 +145,7 @@ PROBLEMS = (
             Question(
                 "phase_transitions",
                 "Does the logit difference have a transition, or only the accuracy?",
-                (Need.of("logit_difference", on="ioi*", steps=8),),
+                (Need.of("logit_difference", on="ioi*", steps=JUDGED),),
                 {"measure": "logit_difference", "eval_set": EVAL_SET},
             ),
         ),
@@ -231,7 +233,7 @@ PROBLEMS = (
             Question(
                 "phase_transitions",
                 "Which tasks have a phase transition?",
-                (_BENCHMARK,),
+                (replace(_BENCHMARK, steps=JUDGED),),
                 {
                     "measure": "benchmark.acc",
                     "eval_set": "lambada_openai",
@@ -253,7 +255,7 @@ PROBLEMS = (
             Question(
                 "quanta_histogram",
                 "How many tokens change more suddenly than smooth curves do?",
-                (Need.of("token_loss", steps=8),),
+                (Need.of("token_loss", steps=JUDGED),),
             ),
         ),
         limit="A token takes several circuits: its loss can be smooth though each is sudden, so absence is no "

@@ -194,9 +194,10 @@ def read_benchmarks(
 
 def with_sizes(table: pa.Table, sizes: Sizes) -> pa.Table:
     """The table with `size` (parameters of the model, NULL where not known) after `group`."""
-    found = [sizes.get(run) for run in table["run_id"].to_pylist()]
+    runs = table["run_id"].combine_chunks().dictionary_encode()
+    found = pa.array([sizes.get(run) for run in runs.dictionary.to_pylist()], pa.float64())
     at = table.column_names.index("group") + 1
-    return table.add_column(at, "size", pa.array(found, pa.float64()))
+    return table.add_column(at, "size", found.take(runs.indices))
 
 
 def final_steps_note(table: pa.Table) -> list[str]:

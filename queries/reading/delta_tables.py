@@ -86,10 +86,13 @@ class TokenChange:
     def extremes(self, top: int) -> "Extremes":
         """The tokens with the largest differences either way; none whose loss did not move that way."""
         delta = self.deltas.delta
-        order = np.argsort(-delta, kind="stable")
-        worse = [int(i) for i in order[:top] if delta[i] > 0]
-        better = [int(i) for i in order[::-1][:top] if delta[i] < 0]
-        return Extremes(self.deltas, worse, better)
+        k = min(top, len(delta))
+        # only what is as far out as the last one wanted is sorted
+        far = np.partition(delta, (k - 1, len(delta) - k))
+        high, low = np.flatnonzero(delta >= far[-k]), np.flatnonzero(delta <= far[k - 1])
+        worse = high[np.argsort(-delta[high], kind="stable")][:top]
+        better = low[np.argsort(-delta[low], kind="stable")][::-1][:top]
+        return Extremes(self.deltas, worse[delta[worse] > 0].tolist(), better[delta[better] < 0].tolist())
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ def change_of(
     everything = np.ones(len(deltas), bool)
     rows = [
         columns
-        | _described(deltas, everything)
+        | _described(deltas, everything, len(np.unique(deltas.document)))
         | {"slice_by": "", "slice": "all", "mean_delta": mean, "ci_low": low, "ci_high": high}
     ]
     for by in slices:
@@ -276,7 +279,7 @@ def _slices(
     found = slice_means(deltas.delta[known], which[known], deltas.document[known], len(cut), level)
     return [
         columns
-        | _described(deltas, inside)
+        | _described(deltas, inside, int(found.n_clusters[k]))
         | {
             "slice_by": by,
             "slice": name,
@@ -291,13 +294,14 @@ def _slices(
     ]
 
 
-def _described(deltas: TokenDeltas, inside: NDArray[np.bool_]) -> dict[str, Any]:
-    delta = deltas.delta[inside]
+def _described(deltas: TokenDeltas, inside: NDArray[np.bool_], n_documents: int) -> dict[str, Any]:
+    at = np.flatnonzero(inside)  # a mask is slower, and these are three
+    delta = deltas.delta[at]
     return {
         "n_tokens": len(delta),
-        "n_documents": len(np.unique(deltas.document[inside])),
-        "loss_a": float(deltas.loss_a[inside].mean()),
-        "loss_b": float(deltas.loss_b[inside].mean()),
+        "n_documents": n_documents,
+        "loss_a": float(deltas.loss_a[at].mean()),
+        "loss_b": float(deltas.loss_b[at].mean()),
         "worse": float((delta > 0).mean()),
         "better": float((delta < 0).mean()),
         "p_value": math.nan,

@@ -1,5 +1,6 @@
 """Runs × items tables, per condition: the same items in every run, in the same order."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Literal
@@ -95,9 +96,18 @@ def read_items(archive: Archive, choice: Choice, step: int | Literal["final"], w
     tables, n_incomplete = {}, 0
     for group in dict.fromkeys(groups[i] for i in np.unique(ids).tolist()):
         members = [i for i in np.unique(ids).tolist() if groups[i] == group]
-        finite = [(ids == i) & np.isfinite(values) for i in members]
+        mine = [ids == i for i in members]
+        if _same_items([keys[rows] for rows in mine], [values[rows] for rows in mine]):
+            tables[group] = np.stack([values[rows] for rows in mine])
+            continue
+        finite = [rows & np.isfinite(values) for rows in mine]
         common = reduce(np.intersect1d, [keys[mask] for mask in finite])
         everything = np.unique(keys[np.isin(ids, members)])
         n_incomplete += len(everything) - len(common)
         tables[group] = np.stack([values[mask][np.isin(keys[mask], common)] for mask in finite])
     return ItemTable(tables, choice, left_out, picked, readable_sql(sql, parameters), n_incomplete)
+
+
+def _same_items(keys: Sequence[NDArray[np.int64]], values: Sequence[NDArray[np.float64]]) -> bool:
+    """Whether every run has the same items in the same order, all finite: then no sets are needed, which take far longer."""
+    return all(np.isfinite(v).all() for v in values) and all(np.array_equal(k, keys[0]) for k in keys[1:])

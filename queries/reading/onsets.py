@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -128,6 +128,8 @@ class Onsets:
 def parse_predictor(text: str) -> Predictor:
     """Read `measure[part]`, `measure{param=value}`, and after it value (as without), log, slope or log slope.
 
+    Of a measure of heads or pairs of heads it is the largest at each checkpoint, or the one named as its part.
+
     Raises UsageError for anything else.
     """
     found = _FORM.fullmatch(text.strip())
@@ -138,8 +140,11 @@ def parse_predictor(text: str) -> Predictor:
             "log slope, as in 'log.loss[train] slope'."
         )
     form: dict[str, Form] = {"": "value", "value": "value", "log": "log", "slope": "slope"}
+    # of many heads or pairs the largest: a spec without a level is read as "down", which would be the smallest
     return Predictor(
-        " ".join(text.split()), spec, form.get(" ".join((found["form"] or "").split()), "log slope")
+        " ".join(text.split()),
+        replace(spec, direction="up"),
+        form.get(" ".join((found["form"] or "").split()), "log slope"),
     )
 
 

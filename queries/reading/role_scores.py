@@ -17,7 +17,7 @@ from queries.reading.roles import SCORES, Levels, Role, Score, roles_asked
 from queries.reading.select import Selected
 from queries.reading.tables import floats
 from queries.results import readable_sql
-from queries.stats.bounds import all_beyond, any_short, beyond
+from queries.stats.bounds import all_beyond, any_short, beyond_or_short
 from queries.stats.multiple import holm
 
 Floats = NDArray[np.float64]
@@ -201,8 +201,9 @@ def judge(readings: Readings, role: Role, levels: Levels) -> Judged:
         bound = np.maximum(need.sign * need.least(levels), need.sign * chance)
         value = need.sign * value
         relative.append(value / bound)
-        p.append(beyond(value, bound, se, n))
-        short.append(beyond(-value, -bound, se, n))
+        found, missed = beyond_or_short(value, bound, se, n)
+        p.append(found)
+        short.append(missed)
     return Judged(np.min(relative, axis=0), all_beyond(np.array(p)), any_short(np.array(short)))
 
 

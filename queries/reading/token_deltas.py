@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, Protocol
 
 import numpy as np
@@ -105,7 +106,7 @@ class TokenDeltas:
     kind: Ints
     surprisal: Floats
 
-    @property
+    @cached_property
     def delta(self) -> Floats:
         """Loss at B − loss at A in nats: above 0 where B is worse."""
         return self.loss_b - self.loss_a

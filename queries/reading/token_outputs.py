@@ -136,7 +136,10 @@ def _here(found: Choice | UsageError | NotComparable, encoding: str) -> Choice |
 
 
 def _of_lists(top: Choice | UsageError | NotComparable) -> str:
-    return "only one run has token_top." if isinstance(top, Choice) else str(top)
+    if isinstance(top, Choice):
+        return "only one run has token_top."
+    # that there is none is all of it here: names nearby are no lists of likely tokens
+    return "no run has token_top." if str(top).startswith("no measure") else str(top)
 
 
 def _of_comparison(js: Choice | UsageError | NotComparable, main: Quantity) -> str:

@@ -14,6 +14,13 @@ def beyond(values: ArrayLike, bounds: ArrayLike, ses: ArrayLike, n: ArrayLike) -
     t with n − 1 degrees of freedom, normal where n is not known. NaN where an estimate, its standard error or a
     bound is missing, or n < 2. A standard error of 0 decides by the value alone.
     """
+    return beyond_or_short(values, bounds, ses, n)[0]
+
+
+def beyond_or_short(
+    values: ArrayLike, bounds: ArrayLike, ses: ArrayLike, n: ArrayLike
+) -> tuple[Floats, Floats]:
+    """`beyond`, and the same for how far short of their bounds the values are: `beyond` of the negatives."""
     value, bound, se, items = np.broadcast_arrays(
         *(np.asarray(a, np.float64) for a in (values, bounds, ses, n))
     )
@@ -22,8 +29,11 @@ def beyond(values: ArrayLike, bounds: ArrayLike, ses: ArrayLike, n: ArrayLike) -
     distance = np.where((se == 0) & (value == bound), 0.0, distance)
     df = np.where(np.isnan(items), np.inf, items - 1)
     tested = np.isfinite(value) & np.isfinite(bound) & np.isfinite(se) & (df >= 1)
-    by_t = stdtr(np.where(tested & np.isfinite(df), df, 1.0), -distance)
-    return np.where(tested, np.where(np.isfinite(df), by_t, ndtr(-distance)), np.nan)
+    # the smaller tail keeps its relative precision, and the other is what it leaves; one of them takes long to compute
+    far = -np.abs(distance)
+    by_t = stdtr(np.where(tested & np.isfinite(df), df, 1.0), far)
+    small = np.where(tested, np.where(np.isfinite(df), by_t, ndtr(far)), np.nan)
+    return np.where(distance > 0, small, 1 - small), np.where(distance > 0, 1 - small, small)
 
 
 def all_beyond(p: Floats) -> Floats:

@@ -9,7 +9,6 @@ Intervals of differences of mean squares: modified large sample (Ting et al. 199
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -192,20 +191,55 @@ def _share(component: float, whole: float) -> float:
 
 
 def _leave_outs(table: Floats) -> tuple[list[Moments], list[Moments]]:
-    """Components without each run, and without each block of neighbouring items."""
+    """Components without each run, and without each block of neighbouring items.
+
+    From sums over runs and blocks of one table of effects: what is left out changes the sums of squares in closed form.
+    """
     n_runs, n_items = table.shape
-    runs = [
-        _moments(_mean_squares(np.delete(table, r, axis=0)), n_runs - 1, n_items)
-        for r in range(n_runs)
-        if n_runs > 2
-    ]
+    grand = table.mean()
+    item, run = table.mean(axis=0) - grand, table.mean(axis=1) - grand
+    rest = table - item[None, :] - run[:, None] - grand  # sums to 0 over runs and over items
+    items, runs, every = float(item @ item), float(run @ run), float((rest**2).sum())
+    without_run = []
+    if n_runs > 2:
+        own, left = (rest**2).sum(axis=1), n_runs - 1
+        squares = np.stack(
+            [
+                left * items - 2 * (rest @ item) + own / left,
+                n_items * (runs - run**2 * n_runs / left),
+                every - own * n_runs / left,
+            ]
+        )
+        without_run = [_from_sums(found, left, n_items) for found in squares.T.tolist()]
     edges = np.linspace(0, n_items, min(n_items, N_BLOCKS) + 1).astype(int)
-    blocks = [
-        _moments(_mean_squares(np.delete(table, slice(a, b), axis=1)), n_runs, n_items - (b - a))
-        for a, b in pairwise(edges)
-        if n_items - (b - a) > 1
+    inside = np.add.reduceat(rest, edges[:-1], axis=1)
+    several = n_items - np.diff(edges)
+    squares = np.stack(
+        [
+            n_runs * (items - _sums(item**2, edges) - _sums(item, edges) ** 2 / several),
+            several * runs - 2 * (run @ inside) + (inside**2).sum(axis=0) / several,
+            every - _sums((rest**2).sum(axis=0), edges) - (inside**2).sum(axis=0) / several,
+        ]
+    )
+    without_block = [
+        _from_sums(found, n_runs, n)
+        for found, n in zip(squares.T.tolist(), several.tolist(), strict=True)
+        if n > 1
     ]
-    return runs, blocks
+    return without_run, without_block
+
+
+def _sums(values: Floats, edges: NDArray[np.int64]) -> Floats:
+    """Sums of the stretches between edges."""
+    sums: Floats = np.add.reduceat(values, edges[:-1])
+    return sums
+
+
+def _from_sums(sums: list[float], n_runs: int, n_items: int) -> Moments:
+    """Components from the sums of squares of items, runs and the rest."""
+    item, seed, rest = sums
+    over_items, over_runs = n_items - 1, max(n_runs - 1, 1)
+    return _moments((item / over_items, seed / over_runs, rest / (over_items * over_runs)), n_runs, n_items)
 
 
 def _two_jackknives(

@@ -2,10 +2,11 @@
 
 Two answers stand side by side. Bounds that hold wherever in its bracket each time lies; and, for telling whether two events
 happen together, a mean as if each time were anywhere in its bracket with equal chance, with the spread that this adds.
+Runs that share a seed are no independent repeats: each value of the seed counts once.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +18,7 @@ from queries.stats.few_runs import detectable_paired_difference, half_width_of_m
 from queries.stats.intervals import Bracket
 
 Floats = NDArray[np.float64]
+Whole = NDArray[np.int64]
 RunOrder = Literal["leads", "follows", "untold", "neither", "from the start", "no data"]
 LeadVerdict = Literal["leads", "follows", "together", "unresolved"]
 
@@ -49,11 +51,11 @@ class RunLead:
 class Lead:
     """The lead of a measure over the runs of a group.
 
-    n_leading, n_following, n_untold: runs. p: exact two-sided sign test of the runs that are decided. lead: mean of the middles,
-    NaN where a run was never seen to reach one of the two. least, most: the mean lies between, for these runs. low, high:
-    interval of the mean over runs, which holds wherever in their brackets times lie. even_low, even_high: interval if each time
-    is anywhere in its bracket with equal chance. spacing: median over runs. detectable: smallest mean lead that so many
-    runs would show (paired t test). All in octaves.
+    n_leading, n_following, n_untold: runs. p: exact two-sided sign test of the runs that are decided, or of seeds they share.
+    lead: mean of the middles, NaN where a run was never seen to reach one of the two. least, most: the mean lies between,
+    for these runs. low, high: interval of the mean over runs, which holds wherever in their brackets times lie. even_low,
+    even_high: interval if each time is anywhere in its bracket with equal chance. spacing: median over runs. detectable:
+    smallest mean lead that so many runs would show (paired t test). All in octaves.
     """
 
     n_leading: int
@@ -103,32 +105,47 @@ def run_lead(measure: Bracket, event: Bracket) -> RunLead:
     return RunLead(order, low, high, middle, max(_width(event), _width(measure)), (measure.high, event.high))
 
 
-def lead_over_runs(runs: Sequence[RunLead], level: float = 0.95) -> Lead:
-    """Judge the lead over runs; those that reached neither, or were there from the start, say nothing and are left out."""
-    told = [r for r in runs if r.order in ("leads", "follows", "untold")]
+def lead_over_runs(
+    runs: Sequence[RunLead], level: float = 0.95, shared: Sequence[Sequence[Hashable]] = ()
+) -> Lead:
+    """Judge the lead over runs; those that reached neither, or were there from the start, say nothing and are left out.
+
+    shared: for every seed that some of the runs share, its value in each run. Then p is that of its values, each leading where
+    more of its runs lead, and intervals are over the means of its values; of several such seeds the worst counts.
+    """
+    kept = [k for k, r in enumerate(runs) if r.order in ("leads", "follows", "untold")]
+    told = [runs[k] for k in kept]
     n = len(told)
+    repeats = [_numbered([values[k] for k in kept]) for values in shared] or [np.arange(n)]
     n_leading, n_following = (sum(r.order == word for r in told) for word in ("leads", "follows"))
     lows, highs = np.array([r.low for r in told]), np.array([r.high for r in told])
     middles, spacings = np.array([r.middle for r in told]), np.array([r.spacing for r in told])
     whole = n > 0 and bool(np.isfinite(middles).all())
     n_places = min(len({r.brackets[k] for r in told}) for k in (0, 1))
-    even = _even_half_width(middles, spacings, n_places, level) if whole else math.nan
     lead = float(middles.mean()) if whole else math.nan
-    sd = float(middles.std(ddof=1)) if whole and n > 1 else math.nan
+    means = [_means(middles, of) for of in repeats] if whole else []
+    # the widest, and NaN where one of them has none
+    even = (
+        float(np.max([_even_half_width(m, spacings, n_places, level) for m in means])) if whole else math.nan
+    )
+    detectable = [
+        detectable_paired_difference(len(m)) * float(m.std(ddof=1)) if len(m) > 1 else math.nan for m in means
+    ]
+    signs = np.array([(r.order == "leads") - (r.order == "follows") for r in told], dtype=np.float64)
     return Lead(
         n_leading,
         n_following,
         n - n_leading - n_following,
-        sign_p(n_leading, n_following),
+        float(np.max([_sign_p_of(signs, of) for of in repeats])),
         lead,
         float(lows.mean()) if n else -math.inf,
         float(highs.mean()) if n else math.inf,
-        _one_sided(lows, level, -1.0),
-        _one_sided(highs, level, 1.0),
+        min(_one_sided(lows, of, level, -1.0) for of in repeats),
+        max(_one_sided(highs, of, level, 1.0) for of in repeats),
         lead - even,
         lead + even,
         float(np.nanmedian(spacings)) if np.isfinite(spacings).any() else math.nan,
-        detectable_paired_difference(n) * sd if sd > 0 else math.nan,
+        float(np.max(detectable)) if detectable and np.max(detectable) > 0 else math.nan,
     )
 
 
@@ -138,11 +155,29 @@ def sign_p(n_one: int, n_other: int) -> float:
     return min(1.0, 2 * fair_coin_tail(most - 1, n)) if n else math.nan
 
 
-def _one_sided(ends: Floats, level: float, sign: float) -> float:
-    """The mean of the runs' bounds, moved outwards by its t half width; infinite where a run is open on that side."""
-    if len(ends) < 2 or not np.isfinite(ends).all():
+def _numbered(values: Sequence[Hashable]) -> Whole:
+    names = {value: k for k, value in enumerate(dict.fromkeys(values))}
+    return np.array([names[value] for value in values], dtype=np.int64)
+
+
+def _means(values: Floats, of: Whole) -> Floats:
+    """Mean of the runs of each repeat; of: the repeat of each run, from 0."""
+    found: Floats = np.bincount(of, values) / np.bincount(of)
+    return found
+
+
+def _sign_p_of(signs: Floats, of: Whole) -> float:
+    """The sign test of repeats, each on the side of most of its decided runs; signs: 1 leads, -1 follows, 0 undecided."""
+    totals = np.bincount(of, signs) if len(signs) else signs
+    return sign_p(int((totals > 0).sum()), int((totals < 0).sum()))
+
+
+def _one_sided(ends: Floats, of: Whole, level: float, sign: float) -> float:
+    """The mean of the runs' bounds, moved outwards by the t half width over repeats; infinite where a run is open there."""
+    if not len(ends) or of.max() < 1 or not np.isfinite(ends).all():
         return sign * math.inf
-    return float(ends.mean() + sign * half_width_of_mean(len(ends), level) * ends.std(ddof=1))
+    spread = _means(ends, of)
+    return float(ends.mean() + sign * half_width_of_mean(len(spread), level) * spread.std(ddof=1))
 
 
 def _even_half_width(middles: Floats, spacings: Floats, n_places: int, level: float) -> float:
@@ -153,7 +188,7 @@ def _even_half_width(middles: Floats, spacings: Floats, n_places: int, level: fl
     may all lie at the same place in it, so this part shrinks with the number of different brackets, n_places, only.
     """
     n = len(middles)
-    if n < 2 or not np.isfinite(spacings).all():
+    if n < 2 or not len(spacings) or not np.isfinite(spacings).all():
         return math.nan
     rounding = float((spacings**2).mean()) / 6
     variance = max(float(middles.var(ddof=1)) / n, rounding / n_places)

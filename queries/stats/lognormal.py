@@ -63,13 +63,17 @@ def fit_lognormal(low: Floats, high: Floats, level: float = 0.95) -> LogNormal |
         return None
     with np.errstate(divide="ignore"):
         a, b = np.log2(np.maximum(low, 0.0)), np.log2(high)
-    sigma, sigma_low, sigma_high = _sigma(a, b, n_events, level)
-    mu, mu_low, mu_high = _mu(a, b, n_events, level, start=max(sigma, 0.05))
+    # runs share their checkpoints, so several have one bracket: it is looked at once
+    (a, b), counts = np.unique(np.stack([a, b]), axis=1, return_counts=True)
+    sigma, sigma_low, sigma_high = _sigma(a, b, counts, n_events, level)
+    mu, mu_low, mu_high = _mu(a, b, counts, n_events, level, start=max(sigma, 0.05))
     return LogNormal(mu, mu_low, mu_high, sigma, sigma_low, sigma_high, len(low), n_events)
 
 
-def log_likelihood(a: Floats, b: Floats, mu: Floats, sigma: Floats) -> Floats:
-    """Log-likelihood of log2 times in (a, b]; mu and sigma broadcast against one another."""
+def log_likelihood(
+    a: Floats, b: Floats, mu: Floats, sigma: Floats, counts: NDArray[np.int64] | int = 1
+) -> Floats:
+    """Log-likelihood of log2 times in (a, b]; mu and sigma broadcast against one another; counts: times in each bracket."""
     centre, spread = np.broadcast_arrays(mu, sigma)
     z_low = (a - centre[..., None]) / spread[..., None]
     z_high = (b - centre[..., None]) / spread[..., None]
@@ -77,11 +81,13 @@ def log_likelihood(a: Floats, b: Floats, mu: Floats, sigma: Floats) -> Floats:
     flip = z_low > 0
     inside = ndtr(np.where(flip, -z_low, z_high)) - ndtr(np.where(flip, -z_high, z_low))
     with np.errstate(divide="ignore"):
-        total: Floats = np.log(inside).sum(axis=-1)
+        total: Floats = (counts * np.log(inside)).sum(axis=-1)
     return total
 
 
-def _sigma(a: Floats, b: Floats, n_events: int, level: float) -> tuple[float, float, float]:
+def _sigma(
+    a: Floats, b: Floats, counts: NDArray[np.int64], n_events: int, level: float
+) -> tuple[float, float, float]:
     df = n_events - 1
     events = np.isfinite(b)
     first = float(np.min(np.where(np.isfinite(a[events]), a[events], b[events] - 1)))
@@ -91,7 +97,7 @@ def _sigma(a: Floats, b: Floats, n_events: int, level: float) -> tuple[float, fl
         sigma = 2.0**log2_sigma
         # 12 sigma beyond the outermost event the likelihood is below e^-70 of its top
         nodes = np.linspace(first - 12 * sigma, last + 12 * sigma, N_NODES)
-        heights = log_likelihood(a, b, nodes, np.array(sigma))
+        heights = log_likelihood(a, b, nodes, np.array(sigma), counts)
         top = float(heights.max())
         if math.isinf(top):
             return -math.inf
@@ -122,7 +128,9 @@ def _chi_drop(v: float, df: int) -> float:
     return 0.5 * (v - df - df * math.log(v / df))
 
 
-def _mu(a: Floats, b: Floats, n_events: int, level: float, start: float) -> tuple[float, float, float]:
+def _mu(
+    a: Floats, b: Floats, counts: NDArray[np.int64], n_events: int, level: float, start: float
+) -> tuple[float, float, float]:
     events = np.isfinite(b)
     middle = np.where(
         np.isfinite(a), (np.where(events, b, a + 1) + np.where(np.isfinite(a), a, 0)) / 2, b - 0.5
@@ -130,7 +138,7 @@ def _mu(a: Floats, b: Floats, n_events: int, level: float, start: float) -> tupl
     grid = 2.0 ** np.arange(math.log2(SIGMA_RANGE[0]), math.log2(SIGMA_RANGE[1]), 0.25)
 
     def profile(mu: float) -> float:
-        heights = log_likelihood(a, b, np.array(mu), grid)
+        heights = log_likelihood(a, b, np.array(mu), grid, counts)
         k = int(np.argmax(heights))
         if k in (0, len(grid) - 1) or not np.isfinite(heights[k - 1 : k + 2]).all():
             return float(heights[k])

@@ -1,13 +1,15 @@
 """Noise of a series around a curve: its size and how far neighbouring points go together, AR(1) by checkpoint.
 
 Read off residuals of a local linear smoother of what a fitted curve leaves, so that a slow misfit of the curve is no
-noise; residuals beyond three robust standard deviations are set to zero, so that a jump is none either. What a smoother
-does to noise is known exactly for every correlation, and so is how uncertain the estimate is.
+noise; residuals far beyond those around them are set to zero, so that a jump is none either. Noise of a long series may grow or
+shrink by a power of time and change slowly besides. What a smoother does to noise is known exactly for every correlation, and so
+is how uncertain the estimate is.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -15,7 +17,21 @@ Singles = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 WINDOW = 9
-CUT = 3.0
+# a jump reaches as many residuals as the smoother is wide: not half of those that say what is usual around it
+AROUND = WINDOW + 1
+# that many points can spare windows of that width; in shorter series a jump would fill them
+SHORT = 60
+# robust standard deviations; the wider one makes good that what is usual is known from few points
+CUT, CUT_SHORT = 3.5, 3.0
+# points left out on either side of the largest residuals when the growth of noise is told: a jump is none
+MASKED = 6
+# variance of a line's slope through log |residual|, times its sum of squares; 1.23 if they were independent
+LOG_VARIANCE = 1.6
+# of the squared slope in units of its variance: less is taken as chance, more shrinks to 0 by as much (James and Stein 1961)
+SHRINK = 4.0
+# of the range; logarithms of nothing are not wanted
+LEAST_RESIDUAL = 1e-5
+CHUNK = 512
 CORRELATIONS = np.linspace(-0.5, 0.95, 30)
 # median of the absolute value of a standard normal
 MEDIAN_SIZE = 0.6745
@@ -25,7 +41,7 @@ MEDIAN_SIZE = 0.6745
 class Moments:
     """Mean square of the smoother's residuals and their lag-1 correlation, one per series.
 
-    profile: (time, series), how large the noise is along a series: the root mean square over a quarter of its points
+    profile: (time, series), how large the noise is along a series: its growth, times the root mean square over the points
     around each, divided by that over all.
     """
 
@@ -76,15 +92,43 @@ class SerialNoise:
             rows.append((square, lag, np.sqrt(v_square) / square, np.sqrt(max(v_lag, 0.0))))
         return cls(residual.astype(np.float32), *(np.array(column) for column in zip(*rows, strict=True)))
 
-    def moments(self, left: NDArray[np.floating]) -> Moments:
-        """Of what a fitted curve leaves: (time, series)."""
-        r = (self.residual @ np.asarray(left, dtype=np.float32)).astype(np.float64)
-        bound = CUT * np.median(np.abs(r), axis=0) / MEDIAN_SIZE
-        r = np.where(np.abs(r) <= bound, r, 0.0)
+    def moments(self, left: NDArray[np.floating], *, local: bool | None = None) -> Moments:
+        """Of what a fitted curve leaves: (time, series).
+
+        local: whether what is a jump is told by the residuals around it, or by the whole series: by default unless the series
+        is short, where a jump fills most of what is around it and would pass for noise.
+        """
+        local = len(left) >= SHORT if local is None else local
+        parts = [
+            self._moments(np.asarray(left[:, k : k + CHUNK], dtype=np.float32), local)
+            for k in range(0, left.shape[1], CHUNK)
+        ]
+        return Moments(
+            *(np.concatenate([getattr(p, f.name) for p in parts], axis=-1) for f in fields(Moments))
+        )
+
+    def _moments(self, left: Singles, local: bool) -> Moments:
+        r = (self.residual @ left).astype(np.float64)
+        n = len(r)
+        # in a short series the misfit around a jump reaches everywhere, and would be taken for growth
+        trend = _trend(r) if n >= SHORT else np.ones_like(r)
+        r /= trend
+        size = np.abs(r)
+        usual = np.median(_around(size, AROUND), axis=2) if local else np.median(size, axis=0)
+        r[size > (CUT_SHORT if n < SHORT else CUT) * usual / MEDIAN_SIZE] = 0.0
+        near = _around(r**2, max(n // 10, min(max(n // 8, WINDOW // 2), WINDOW - 1))).mean(2)
         square = (r**2).mean(0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            lag = (r[1:] * r[:-1]).sum(0) / len(r) / square
-        return Moments(square, np.where(square > 0, lag, 0.0), _profile(r**2))
+        # neighbours in units of the noise there: what is left of a jump would be all that counts
+        z = r / np.sqrt(np.maximum(near, 1e-12))
+        lag = (z[1:] * z[:-1]).sum(0) / n / np.maximum((z**2).mean(0), 1e-12)
+        scale = np.where(square > 0, near / np.where(square > 0, square, 1.0), 1.0)
+        profile = trend * np.sqrt(np.maximum(scale, 1e-6))
+        mean = (profile**2).mean(0)
+        return Moments(
+            square * mean,
+            np.where(square > 0, lag, 0.0),
+            (profile / np.sqrt(mean)).astype(np.float32),
+        )
 
     def parameters(self, moments: Moments) -> tuple[Floats, Floats]:
         """(σ, ρ): standard deviation and lag-1 correlation of the noise."""
@@ -114,16 +158,31 @@ class SerialNoise:
         return noise
 
 
-def _profile(squares: Floats) -> Singles:
-    """Of squared residuals (time, series); 1 everywhere in a series without any."""
-    n = len(squares)
-    half = max(n // 8, WINDOW // 2)
-    sums = np.vstack([np.zeros((1, squares.shape[1])), squares.cumsum(0)])
-    first, last = np.maximum(np.arange(n) - half, 0), np.minimum(np.arange(n) + half + 1, n)
-    near = (sums[last] - sums[first]) / (last - first)[:, None]
-    mean = near.mean(0)
-    scale = np.where(mean > 0, near / np.where(mean > 0, mean, 1.0), 1.0)
-    return np.sqrt(np.maximum(scale, 1e-6)).astype(np.float32)
+def _trend(r: Floats) -> Floats:
+    """How large noise is by a line through log |residual| from point to point, 1 in the middle: (time, series).
+
+    Without the points around the largest residuals, which may be a jump, and shrunk by what may be chance.
+    """
+    n = len(r)
+    at = np.clip(_around(r**2, MASKED).sum(2).argmax(0), MASKED, n - 1 - MASKED)
+    x = np.arange(n, dtype=np.float64)[:, None]
+    kept = np.abs(x - at) > MASKED
+    centred = np.where(kept, x - np.where(kept, x, 0.0).sum(0) / kept.sum(0), 0.0)
+    spread = (centred**2).sum(0)
+    slope = (centred * np.log(np.maximum(np.abs(r), LEAST_RESIDUAL))).sum(0) / spread
+    certain = slope**2 * spread / LOG_VARIANCE
+    slope *= np.maximum(0.0, 1 - SHRINK / np.maximum(certain, SHRINK))
+    found: Floats = np.exp(slope * (x - (n - 1) / 2))
+    return found
+
+
+def _around(values: Floats, half: int) -> Floats:
+    """The values around each time, at the ends the nearest as many: (time, series) -> (time, series, window)."""
+    n = len(values)
+    half = min(half, (n - 1) // 2)
+    first = np.clip(np.arange(n) - half, 0, n - 2 * half - 1)
+    found: Floats = sliding_window_view(values, 2 * half + 1, axis=0)[first]
+    return found
 
 
 def autoregressive(rng: np.random.Generator, sigma: Floats, rho: Floats, n_times: int) -> Singles:

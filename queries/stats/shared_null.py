@@ -9,11 +9,9 @@ Calibrated by tests/calibration/shared_null.py; docs/statistics.md has its table
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from queries.stats.change_windows import without_spikes
-from queries.stats.serial_noise import CUT, MEDIAN_SIZE, WINDOW, Moments, SerialNoise
 from queries.stats.smooth_null import LEAST_NOISE, SmoothNull
 
 Floats = NDArray[np.float64]
@@ -65,7 +63,8 @@ def shared_test(
         fitted[:, part] = null.families.fit(unit[:, part])[0]
     over = _excesses(null, unit, fitted)
     excess = over.max(0).astype(np.float64)
-    moments = _moments(null.noise, unit - fitted)
+    # what is a jump is told by the noise around it in short curves too; `corrected` makes good what that leaves
+    moments = null.noise.moments(unit - fitted, local=True)
     sigma, rho = null.noise.parameters(moments)
     rng = np.random.default_rng([seed, unit.shape[1]])
     rounds = -(-draws // unit.shape[1])
@@ -110,46 +109,6 @@ def corrected(
     smooth = np.sort(shared_test(null, test.null_curves.astype(np.float64), draws=draws, seed=seed + 1).p)
     reached = np.searchsorted(smooth, test.p, side="right")
     return (1 + reached) / (1 + len(smooth)), smooth
-
-
-def _moments(noise: SerialNoise, left: Singles) -> Moments:
-    """As `SerialNoise.moments`, but what counts as a jump is told by the residuals around it.
-
-    Losses of tokens are calm at first and loud later: a bound from all of a series cuts the loud part off as jumps, and what
-    is drawn for it is far too calm. Two fifths of a series are more than a jump fills; its size is that over a
-    quarter, as there. The price is power where noise is even.
-    """
-    parts = [_moments_of(noise, left[:, part]) for part in _chunks(left.shape[1])]
-    return Moments(
-        np.concatenate([part.square for part in parts]),
-        np.concatenate([part.lag for part in parts]),
-        np.concatenate([part.profile for part in parts], axis=1),
-    )
-
-
-def _moments_of(noise: SerialNoise, left: Singles) -> Moments:
-    r = (noise.residual @ left).astype(np.float64)
-    n = len(r)
-    r = np.where(
-        np.abs(r) <= CUT * np.median(_around(np.abs(r), max(n // 5, WINDOW)), axis=2) / MEDIAN_SIZE, r, 0.0
-    )
-    near = _around(r**2, max(n // 8, WINDOW // 2)).mean(2)
-    square = (r**2).mean(0)
-    # neighbours in units of the noise there: the loud ones would be all that counts
-    z = r / np.sqrt(np.maximum(near, 1e-12))
-    lag = (z[1:] * z[:-1]).sum(0) / n / np.maximum((z**2).mean(0), 1e-12)
-    profile = np.sqrt(np.maximum(near / np.maximum(square, 1e-300), 1e-6))
-    profile /= np.sqrt((profile**2).mean(0))
-    return Moments(square, np.where(square > 0, lag, 0.0), profile.astype(np.float32))
-
-
-def _around(values: Floats, half: int) -> Floats:
-    """The values around each time, at the ends the nearest as many: (time, series) -> (time, series, window)."""
-    n = len(values)
-    half = min(half, (n - 1) // 2)
-    first = np.clip(np.arange(n) - half, 0, n - 2 * half - 1)
-    found: Floats = sliding_window_view(values, 2 * half + 1, axis=0)[first]
-    return found
 
 
 def _chunks(n: int) -> list[slice]:

@@ -27,8 +27,9 @@ def difficulty_sentence(summary: Rows, source: str, picked: Picked, level: float
             if math.isfinite(row["p"])
             else "not tested"
         )
+        name = f"{row['group'][cut:]} " if len(summary) > 1 else ""
         told.append(
-            f"{row['group'][cut:]} {number(row['easiest'], 2)} on the easiest to {number(row['hardest'], 2)} on the hardest, "
+            f"{name}{number(row['easiest'], 2)} on the easiest to {number(row['hardest'], 2)} on the hardest, "
             f"slope {slope} per class ({row['n_runs']} runs, {tested})"
         )
     more = f" and {len(summary) - 3} more" if len(summary) > 3 else ""

@@ -86,11 +86,11 @@ def consistency_limits(
                 else ""
             )
         )
-        fewest = min(r["p_signs"] for r in summary if r["p_signs"] is not None)
-        if fewest >= 0.05:
+        fewest = min((r["p_signs"] for r in summary if r["p_signs"] is not None), default=None)
+        if fewest is not None and fewest >= 0.05:
             lines.append(
-                f"The test that turns runs round has p = {number(fewest, 2)} at best with so few: same_way rests on the interval "
-                "over runs and on directions that are uniform in that many dimensions."
+                f"The test that turns runs round has p = {number(fewest, 2)} or more in every phase: same_way rests on the "
+                "interval over runs and on directions that are uniform in that many dimensions."
             )
     lines += _about(trajectories, most)
     return lines

@@ -136,8 +136,8 @@ def auc_limits(rows: Rows, n_inits: int) -> list[str]:
 
 
 def few_inits(n_inits: int) -> list[str]:
-    """What to say of one or two inits."""
-    if n_inits >= FEWEST_INITS:
+    """What to say of one or two inits; where none is used, that is said elsewhere."""
+    if n_inits >= FEWEST_INITS or not n_inits:
         return []
     return [
         f"{plural(n_inits, 'different init')}: p is about these weights alone, and nothing is said of others; at least "

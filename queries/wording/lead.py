@@ -1,9 +1,9 @@
 """What leads of measures over an event say and cannot say, in words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from queries.render import interval, number
+from queries.render import brief, interval, number
 from queries.stats.intervals import Rule
 
 # decided runs below which an exact two-sided sign test cannot reach 5 %
@@ -22,9 +22,9 @@ def lead_sentence(summary: Sequence[Mapping[str, Any]], event: str) -> str:
         }
         best = max(summary, key=lambda r: (r["verdict"] == "leads", r["n_leading"] - r["n_following"]))
         groups = len({r["group"] for r in summary})
-        where = f" in {groups} groups" if groups > 1 else ""
+        what = "measures" if groups == 1 else f"answers of {groups} groups"
         return (
-            f"Of {len(summary)} measures{where} {counts['leads']} lead {event}, {counts['together']} change together with it, "
+            f"Of {len(summary)} {what} {counts['leads']} lead {event}, {counts['together']} change together with it, "
             f"{counts['follows']} follow; most often first is {best['measure']} ({best['n_leading']} of {best['n_runs']} runs)."
         )
     r = summary[0]
@@ -47,6 +47,22 @@ def _in_words(r: Mapping[str, Any]) -> str:
         "follows": f"it follows ({p})",
         "together": f"the two come together, within half a spacing of checkpoints ({number(r['spacing'], 2)} octaves)",
     }.get(r["verdict"], f"unresolved ({p})" if r["p_adjusted"] is not None else "unresolved")
+
+
+def seed_limits(factors: Mapping[str, Mapping[str, Sequence[Hashable]]]) -> list[str]:
+    """What to say of runs that share seeds. factors: group -> seed -> its value in each run."""
+    shared = {group: seeds for group, seeds in factors.items() if seeds}
+    if not shared:
+        return []
+    group, seeds = next(iter(shared.items()))
+    counts = " and ".join(f"{len(set(values))} {name}" for name, values in seeds.items())
+    n = len(next(iter(seeds.values())))
+    more = f" (and so do those of {len(shared) - 1} more)" if len(shared) > 1 else ""
+    return [
+        f"The {n} runs of {brief(group)} share seeds ({counts}){more}: each value of a seed counts once in p and intervals, and "
+        "of several seeds of three values or more the one that leaves most open (of one with two nothing is said beyond these "
+        "two); n_leading and n_following count runs."
+    ]
 
 
 def lead_limits(

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from queries.reading.series import OF_COMPONENTS, SeriesRead
 from queries.render import interval, number
+from queries.stats.serial_noise import SHORT
 from queries.stats.smooth_null import FEWEST_POINTS
 from queries.stats.transition_verdict import CLASSES, FEWEST_CONTROLS
 from queries.stats.transitions import MOST_POINTS, Found
@@ -85,7 +86,8 @@ def answer_limits(members: Sequence[Member], read: SeriesRead, unreachable: str)
             "named some. The number of a head means the same only in runs that share their init."
         )
     lines.append(
-        "Noise is taken as equally correlated all along a series and as not changing its size at once; a smooth curve outside "
+        "Noise is taken as equally correlated all along a series and as not changing its size at once (and not at all in series "
+        f"of fewer than {SHORT} checkpoints, where noise that grows passes for a transition); a smooth curve outside "
         "the families departs from them too, which is why an excess below 5% of the range is never a transition."
     )
     if len({key["run"] for key, _ in members}) < 5:

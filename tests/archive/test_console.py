@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from archive import console
@@ -322,6 +323,17 @@ def test_a_running_statement_keeps_no_other_reader_out(layout: Layout) -> None:
 def test_a_missing_archive(tmp_path: Path) -> None:
     with pytest.raises(ArchiveNotFound, match="no archive at"):
         run_sql(tmp_path / "no.duckdb", "SELECT 1")
+
+
+def test_an_archive_older_than_a_macro_says_what_adds_it(tmp_path: Path) -> None:
+    layout = ensure_archive(tmp_path / "old.duckdb")
+    with duckdb.connect(layout.database) as connection:
+        connection.execute("DROP MACRO TABLE m_spread")
+
+    assert f"pathscope upgrade --archive {layout.database}" in str(
+        refused(layout.database, "FROM m_spread('loss')")
+    )
+    assert "upgrade" not in str(refused(layout.database, "FROM m_spred('loss')"))
 
 
 def test_a_damaged_archive_is_named(populated: Path, tmp_path: Path) -> None:

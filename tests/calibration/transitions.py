@@ -2,7 +2,7 @@
 
     python -m tests.calibration.transitions [--replicates 1000] [--write]
 
-Prints three tables (minutes on one core); --write puts them into docs/statistics.md. The tests of the suite run the first
+Prints four tables (minutes on one core); --write puts them into docs/statistics.md. The tests of the suite run the first
 with 100 replicates.
 """
 
@@ -21,6 +21,7 @@ from queries.stats.transition_verdict import LEAST_EXCESS
 
 Floats = NDArray[np.float64]
 Curve = Callable[[Floats], Floats]
+Sizes = Callable[[Floats], Floats]
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "statistics.md"
 LEVEL = 0.05
@@ -69,6 +70,15 @@ FIRST = "80 log-spaced"
 NOISES = ((0.05, 0.3), (0.01, 0.3), (0.05, 0.7), (0.005, 0.0))
 
 
+# noise that changes its size along a series: name -> standard deviation at every time, in shares of the range
+GROWING: Mapping[str, Sizes] = {
+    "grows with √t to σ 0.1": lambda t: 0.1 * np.sqrt(t / t[-1]),
+    "doubles after each third, from σ 0.02": lambda t: 0.02 * 2.0 ** (3 * np.arange(len(t)) // len(t)),
+    "five times larger from the middle on": lambda t: np.where(np.arange(len(t)) < len(t) // 2, 0.02, 0.1),
+    "five times larger in the last fifth": lambda t: np.where(np.arange(len(t)) < len(t) * 4 // 5, 0.02, 0.1),
+}
+GROWING_AT = (FIRST, "150 log-spaced", "100 evenly spaced", "40 log-spaced", "20 log-spaced")
+
 # what the null does not know: name -> (curve, noise of standard deviation about 1)
 BEYOND: Mapping[str, tuple[Curve, Callable[[np.random.Generator, int, int], Floats]]] = {
     "noise five times larger at the end": (
@@ -96,13 +106,17 @@ BEYOND: Mapping[str, tuple[Curve, Callable[[np.random.Generator, int, int], Floa
 
 
 def rejections(
-    null: SmoothNull, curve: Curve, sigma: float, rho: float, replicates: int, seed: int
+    null: SmoothNull, curve: Curve, sigma: float | Floats, rho: float, replicates: int, seed: int
 ) -> tuple[int, int]:
-    """Of so many noisy copies of a curve how many are rejected at 5 %, by octaves and by linear time."""
+    """Of so many noisy copies of a curve how many are rejected at 5 %, by octaves and by linear time.
+
+    sigma: of the range, one for all times or one each.
+    """
     rng = np.random.default_rng(seed)
     clean = curve(null.times)
     clean = clean / np.ptp(clean)
-    noise = autoregressive(rng, np.full(replicates, sigma), np.full(replicates, rho), len(clean))
+    noise = autoregressive(rng, np.ones(replicates), np.full(replicates, rho), len(clean)).astype(float)
+    noise *= np.broadcast_to(sigma, len(clean))[:, None]
     found = null.test(clean[:, None] + noise, most_draws=DRAWS)
     return int((found.p <= LEVEL).sum()), int((found.p_linear <= LEVEL).sum())
 
@@ -127,6 +141,22 @@ def table(curves: Mapping[str, Curve], replicates: int) -> str:
         print(schedule, noise, cells[schedule, noise][-1], flush=True)
     lines = [f"| checkpoints | noise | {' | '.join(curves)} |", "|---" * (2 + len(curves)) + "|"]
     lines += [f"| {' | '.join([*key, *found])} |" for key, found in cells.items()]
+    return "\n".join(lines) + "\n"
+
+
+def growing(replicates: int) -> str:
+    """Markdown: a row per schedule and noise that changes its size, ρ 0.3; cells as those of `table`."""
+    lines = [f"| checkpoints | noise | {' | '.join(NULLS)} |", "|---" * (2 + len(NULLS)) + "|"]
+    for schedule in GROWING_AT:
+        null = SmoothNull.at(SCHEDULES[schedule])
+        for name, sizes in GROWING.items():
+            found = [
+                rejections(null, curve, sizes(null.times), 0.3, replicates, seed)
+                for seed, curve in enumerate(NULLS.values())
+            ]
+            cells = (f"{100 * a / replicates:.1f} ({100 * b / replicates:.1f})" for a, b in found)
+            lines.append(f"| {schedule} | {name} | {' | '.join(cells)} |")
+            print(lines[-1], flush=True)
     return "\n".join(lines) + "\n"
 
 
@@ -155,6 +185,7 @@ def main() -> int:
     low, high = share_interval(round(LEVEL * n), n)
     text = {
         "type-i": f"{n:,} replicates; 5 % is {100 * low:.1f} to {100 * high:.1f} % by chance alone.\n\n{table(NULLS, n)}",
+        "growing": f"{n // 2:,} replicates.\n\n{growing(n // 2)}",
         "beyond": f"{n // 5:,} replicates.\n\n{beyond(n // 5)}",
         "power": f"{n // 5:,} replicates.\n\n{table(TRANSITIONS, n // 5)}",
     }

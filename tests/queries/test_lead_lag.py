@@ -212,3 +212,33 @@ def test_the_figure_has_a_row_a_measure_and_open_ends(simulation: Simulation) ->
     assert [list(t.x) for t in figure.data if t.marker.symbol == ("triangle-right-open",)] == [
         [pytest.approx(1.1 * 9)]
     ]
+
+
+def test_runs_that_share_seeds_count_once_for_each(simulation: Simulation) -> None:
+    """Nine runs on one side are three inits on one side, whatever the nine would show by themselves."""
+    for k in range(9):
+        run = simulation.run(f"r{k}", init_seed=k % 3, data_order_seed=k // 3)
+        plant(simulation, run, 4, 32 * 2 ** (k % 3))
+    answer = lead_lag(simulation.commit(), measures=(TRAINED,), event=TESTED)
+    (row,) = answer.summary.to_pylist()  # type: ignore[union-attr]
+
+    assert (row["n_leading"], row["n_runs"]) == (9, 9)
+    assert answer.p_value == pytest.approx(2 * 0.5**3)
+    assert answer.verdict == "unresolved"
+    # the leads are those of three inits: 3, 4 and 5 octaves, each up to one less
+    assert answer.ci_low == pytest.approx(3 - 4.302653 / math.sqrt(3), abs=1e-5)
+    assert any(
+        "share seeds (3 init and 3 order): each value of a seed counts once" in x for x in answer.limits
+    )
+    assert not any("as independent" in line for line in answer.limits)
+
+
+def test_a_seed_of_two_values_counts_where_no_other_has_three(simulation: Simulation) -> None:
+    for k in range(12):
+        run = simulation.run(f"r{k}", init_seed=k % 6, data_order_seed=k // 6)
+        plant(simulation, run, 4, 32)
+    archive = simulation.commit()
+
+    assert lead_lag(archive, measures=(TRAINED,), event=TESTED).p_value == pytest.approx(2 * 0.5**6)
+    few = lead_lag(archive, runs=["r0", "r1", "r6", "r7"], measures=(TRAINED,), event=TESTED)
+    assert few.p_value == pytest.approx(2 * 0.5**2)

@@ -10,6 +10,7 @@ from queries.predict_onset import PredictOnset, predict_onset
 from tests.queries.simulated import (
     ACCURACY_HERE,
     GRID,
+    HEADS_HERE,
     LOG_ACCURACY,
     LOG_ACCURACY_HERE,
     LOG_LOSS_HERE,
@@ -338,3 +339,33 @@ def test_a_run_that_was_not_seen_after_the_cutoff_says_nothing(simulation: Simul
     assert only(answer)["n_without"] == 2
     assert any("were last looked at before then" in line for line in answer.limits)
     assert any("have no value of the predictor by then" in line for line in answer.limits)
+
+
+def test_of_heads_the_largest_foretells_or_the_one_named(simulation: Simulation) -> None:
+    for k, run in enumerate(simulation.seeds(12)):
+        simulation.log(run, Quantity(measure=LOG_ACCURACY), [0, 1, 2, 4 + k], {TEST: [0.0, 0, 0, 1]})
+        simulation.heads(run, 1, np.array([[0.1, 0.5 + k / 100], [0.3, 0.2]]))
+    name = HEADS_HERE.measure.name
+    answer = ask(simulation.commit(), (name, f"{name}[L1H0]"), event="accuracy[test] >= 1", cutoff=(2,))
+
+    assert answer.table["values"].to_pylist() == [pytest.approx([0.5 + k / 100, 0.3]) for k in range(12)]
+
+
+def test_runs_that_share_seeds_are_not_said_to_be_counted_as_independent(simulation: Simulation) -> None:
+    for k in range(12):
+        run = simulation.run(f"r{k}", init_seed=k % 3, data_order_seed=k // 3)
+        steps = list(range(5 + k))
+        simulation.log(run, Quantity(measure=LOG_ACCURACY), steps, {TEST: [float(s == 4 + k) for s in steps]})
+        simulation.log(run, LOG_LOSS_HERE, [0, 1, 2], {TEST: np.full(3, float(k))})
+    answer = ask(simulation.commit(), "loss[test]", cutoff=(2,))
+
+    assert not any("as independent" in line for line in answer.limits)
+    assert any(
+        "seeds relabelled alike in all of them (3 of init, 4 of order)" in line for line in answer.limits
+    )
+
+
+@pytest.mark.parametrize("level", ["nan", "inf", "1e999"])
+def test_a_level_that_nothing_reaches_is_no_event(sweep: Archive, level: str) -> None:
+    with pytest.raises(UsageError, match="is not an event"):
+        ask(sweep, event=f"log.accuracy[test] >= {level}")

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -70,3 +71,22 @@ def test_importing_the_command_loads_neither_streamlit_nor_torch() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=HOME.parent
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_commands_multiply_with_one_thread_unless_told_otherwise() -> None:
+    """NumPy reads the number of threads when it is loaded: it must be set by then, and by nobody but the command."""
+    code = (
+        "import pathscope, sys; assert 'numpy' not in sys.modules; import pathscope.__main__, os; "
+        "print(os.environ['OPENBLAS_NUM_THREADS'])"
+    )
+    for given, found in ((None, "1"), ("2", "2")):
+        environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=HOME.parent,
+            env=environment | ({"OPENBLAS_NUM_THREADS": given} if given else {}),
+        )
+        assert done.stdout.strip() == found

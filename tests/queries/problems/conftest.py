@@ -25,7 +25,8 @@ BACKWARDS = Encoding(
 )
 SUMS = Encoding(hash="s", name="modular_arithmetic: a + b modulo 47, all pairs", n_sequences=9, n_tokens=9)
 LABELS = ["carry", "hundreds", "tens", "units"]
-STEPS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
+# as many as a transition is judged by: 16 after step 0
+STEPS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 
 
 def digits(

@@ -14,9 +14,10 @@ from ingest.studies.files import parse_study
 from ingest.studies.parts import AnyStudy
 from ingest.studies.training import Study
 from queries.problems.catalogue import find_problem, problems
-from queries.problems.problem import BASE, EVAL_SET, TUNED, Problem, Question
+from queries.problems.problem import BASE, EVAL_SET, JUDGED, TUNED, Problem, Question
 from queries.problems.studies import choose_study, study_file, study_text
 from queries.registry import all_queries
+from queries.stats.smooth_null import FEWEST_POINTS
 
 # the numbers of part 5 of "200 concrete open problems", with the sub-questions that have an answer of their own
 PARTS = (
@@ -109,6 +110,20 @@ def test_some_study_of_a_problem_measures_what_it_needs(problem: Problem) -> Non
         for need in question.needs:
             logged = all(name.startswith(("log.", "benchmark.")) for name in need.any_of)
             assert logged or taken & set(need.any_of), f"{question.query} reads {need.words}"
+
+
+def test_what_judges_curves_is_asked_of_enough_checkpoints() -> None:
+    """With fewer than these an answer could only say that it cannot be told, and the state that it is answered."""
+    judging = [
+        need
+        for problem in problems().values()
+        for question in problem.questions
+        if question.query in ("phase_transitions", "quanta_histogram")
+        for need in question.needs
+    ]
+
+    assert judging
+    assert {need.steps for need in judging} == {JUDGED} == {FEWEST_POINTS + 1}
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -142,6 +142,15 @@ def test_files_are_written_by_their_ending(addition: Archive, tmp_path: Path) ->
     assert "5.1 (b)" in (tmp_path / "x.txt").read_text()
 
 
+@pytest.mark.parametrize("words", [["ask", "5.1"], ["query", "loss_curves"]])
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_asked(
+    addition: Archive, tmp_path: Path, words: list[str]
+) -> None:
+    for name, why in (("no/such/answer.json", "there is no folder"), (".", "that is a folder")):
+        with pytest.raises(UsageError, match=why):
+            run(addition, *words, "--output", str(tmp_path / name))
+
+
 def test_a_study_is_written_once_and_can_be_planned(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     document = json.loads(invoke("ask", "5.1", "--write-study", str(path), "--json").stdout)
@@ -216,6 +225,19 @@ def test_a_hypothesis_is_added_listed_and_shown(addition: Archive) -> None:
     with pytest.raises(UsageError, match="cannot be changed"):
         run(addition, *add)
     assert "only after the first results of these runs" in run(addition, "ask", "5.1", "--hypothesis", "h")
+
+
+def test_before_the_first_runs_the_archive_is_made(tmp_path: Path) -> None:
+    new = tmp_path / "new.duckdb"
+    add = ["hypothesis", "add", "h", "--archive", str(new), "--statement", "s", "--primary-measure"]
+    for wrong, error in ((["no_such"], UnknownName), (["position_loss", "--alpha", "2"], UsageError)):
+        with pytest.raises(error):
+            invoke(*add, *wrong)
+        assert not new.exists()
+
+    assert f"made the archive {new}" in invoke(*add, "position_loss").stdout
+    assert "made the archive" not in invoke(*add[:2], "g", *add[3:], "position_loss").stdout
+    assert "h: s" in run(Archive(new), "hypothesis", "show", "h")
 
 
 def test_a_measure_that_nobody_knows_is_no_primary_measure(addition: Archive) -> None:

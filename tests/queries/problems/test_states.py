@@ -5,7 +5,7 @@ import re
 import pytest
 
 import queries.problems.states as states
-from archive.records import Study
+from archive.records import Encoding, Quantity, Study
 from archive.shard import ShardBuilder
 from archive.store import Archive
 from archive.upkeep.marks import exclude
@@ -14,7 +14,7 @@ from queries.problems.problem import Need, Problem, Question
 from queries.problems.states import ProblemState, QuestionState, problem_states
 from queries.registry import all_queries
 from tests.queries.problems.conftest import BACKWARDS, FORWARDS, STEPS, digits
-from tests.queries.simulated import ACCURACY_HERE, LOG_LOSS_HERE, LOSS_HERE, TEST, Simulation
+from tests.queries.simulated import ACCURACY_HERE, LOG_LOSS_HERE, LOSS_HERE, TEST, Simulation, measure
 
 
 def state_of(archive: Archive | None, number: str) -> ProblemState:
@@ -73,7 +73,7 @@ def test_excluded_runs_do_not_count(addition: Archive) -> None:
     for k in range(3):
         exclude(addition.layout, f"digits/s{k}", "odd")
 
-    assert state_of(addition, "5.1").missing == (
+    assert state_of(addition, "5.1").questions[0].missing == (
         "no run here has position_loss on 'digit_addition*most significant first' at 8 checkpoints or more",
     )
 
@@ -140,6 +140,16 @@ def test_too_few_runs_are_said_to_be(studied: Archive, counts: dict[str, object]
     )
 
 
+def test_a_study_that_asks_for_less_is_to_be_changed_not_filled(studied: Archive) -> None:
+    """--fill would find nothing to do: the study has all the cells it wants."""
+    needs = (Need.of("loss", steps=len(STEPS) + 1),)
+    found, one = only(studied, Question("loss_curves", "Which?", needs), studies=("demo",))
+
+    assert [lack.command for lack in one.lacks] == ["", ""]
+    assert "mine.toml asks for it at fewer checkpoints or on other texts" in one.missing[0]
+    assert found.command == "pathscope ask 5.99 --write-study 5.99.toml"
+
+
 def test_a_question_that_is_not_there_is_later_work_until_it_is(
     studied: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +191,47 @@ def test_published_checkpoints_are_named_where_nothing_is_there(studied: Archive
 
     assert found.state == "checkpoints"
     assert one.missing[1] == "checkpoints of toy_models are on the hub and nowhere else"
+
+
+@pytest.mark.parametrize(
+    ("lineage", "words"),
+    [
+        ("tuned", "none of them goes on from another run"),
+        ("pair", "no two of them are a run and the one it goes on from"),
+    ],
+)
+def test_runs_that_go_on_from_none_leave_the_hub(studied: Archive, lineage: str, words: str) -> None:
+    """Their numbers are there and said to be; no filling of cells makes a fine-tuned run of one that is not."""
+    question = Question("loss_curves", "Which?", (Need.of("loss", steps=8),), lineage=lineage)  # type: ignore[arg-type]
+    found, one = only(studied, question, kind="checkpoints", families=("toy_models",), studies=("demo",))
+
+    assert found.state == "checkpoints"
+    assert one.missing[0] == f"of the runs that have what loss_curves needs: {words}"
+
+
+def test_cells_of_published_runs_that_are_there_can_be_filled(studied: Archive) -> None:
+    needs = (Need.of("loss"), Need.of("accuracy"))
+    found = only(
+        studied, Question("loss_curves", "?", needs, runs=4), kind="checkpoints", families=("published",)
+    )[0]
+
+    assert (found.state, found.command) == ("cells", "pathscope ingest mine.toml --fill accuracy")
+
+
+def test_factors_on_different_texts_are_not_read_together(simulation: Simulation) -> None:
+    run = simulation.run("model")
+    for name, text in (
+        ("head.prefix_matching", "repeated_tokens, 16 × 4"),
+        ("head.previous_token", "held-out text"),
+    ):
+        encoding = Encoding(hash=text, name=text, n_sequences=9, n_tokens=9)
+        quantity = Quantity(measure=measure(name, "fact_scalar", scope="split"), encoding=encoding)
+        simulation.curve(run, quantity, STEPS, [0.5] * len(STEPS))
+    archive = simulation.commit()
+    (factors,) = [one for one in state_of(archive, "5.7").questions if one.question.query == "role_history"]
+
+    assert factors.state == "cells"
+    assert factors.missing[0].startswith("1 run lacks head.previous_token on 'repeated_tokens*'")
 
 
 def test_runs_of_others_than_the_problem_names_are_noted(studied: Archive) -> None:

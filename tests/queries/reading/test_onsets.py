@@ -24,6 +24,8 @@ def test_a_predictor_is_a_scalar_and_what_is_taken_of_it() -> None:
     assert parse_predictor("fourier_gini{source=W_E} log").spec.params == (("source", "W_E"),)
     assert parse_predictor("loss slope").form == "slope"
     assert parse_predictor("slope").spec.measure == "slope"
+    # of many heads the largest, where an event without a level would be read as falling
+    assert parse_predictor("head.prefix_matching").spec.direction == "up"
 
 
 @pytest.mark.parametrize("text", ["", "  ", "accuracy[test] >= 0.9", "loss twice"])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from queries.stats.bounds import all_beyond, any_short, beyond
+from queries.stats.bounds import all_beyond, any_short, beyond, beyond_or_short
 
 
 def test_tails_are_those_of_student_and_of_the_normal_where_items_are_not_known() -> None:
@@ -26,6 +26,17 @@ def test_what_cannot_be_tested_is_nan_and_no_error_decides_by_the_value() -> Non
 @given(st.floats(-5, 5), st.floats(-5, 5), st.floats(0.01, 3), st.integers(2, 50))
 def test_either_side_of_a_bound_adds_up_to_one(value: float, bound: float, se: float, n: int) -> None:
     assert beyond(value, bound, se, n) + beyond(-value, -bound, se, n) == pytest.approx(1)
+
+
+@given(st.floats(-50, 50), st.floats(0.01, 3), st.sampled_from([np.nan, 1.0, 2.0, 9.0, 100.0]))
+def test_both_tails_at_once_are_those_of_the_value_and_of_its_negative(
+    value: float, se: float, n: float
+) -> None:
+    df = n - 1
+    tails = [stats.norm.sf(t) if np.isnan(n) else stats.t.sf(t, df) for t in (value / se, -value / se)]
+    expected = tails if np.isnan(n) or n >= 2 else [np.nan, np.nan]
+
+    assert beyond_or_short(value, 0.0, se, n) == pytest.approx(expected, rel=1e-9, nan_ok=True)
 
 
 def test_all_of_several_takes_the_largest_and_one_short_the_corrected_smallest() -> None:

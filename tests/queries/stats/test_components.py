@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -6,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from queries.stats.components import difference_interval, excess_spread_p, one_way, two_way
+from queries.stats.components import (
+    N_BLOCKS,
+    _leave_outs,
+    difference_interval,
+    excess_spread_p,
+    one_way,
+    two_way,
+)
 from tests.references.variance import indicators, reml
 
 
@@ -150,3 +158,18 @@ def test_excess_spread_is_cochrans_q() -> None:
 
     assert excess_spread_p([(values, errors)]) == pytest.approx(expected)
     assert math.isnan(excess_spread_p([(values[:1], errors[:1])]))
+
+
+@pytest.mark.parametrize("shape", [(2, 40), (3, 2), (4, 3), (5, 301)])
+def test_what_is_left_out_is_as_if_it_had_not_been_there(shape: tuple[int, int]) -> None:
+    table = 5 + planted(*shape, 3.0, 0.5, 1.0)
+    runs, blocks = _leave_outs(table)
+    edges = np.linspace(0, shape[1], min(shape[1], N_BLOCKS) + 1).astype(int)
+    without_runs = [np.delete(table, r, axis=0) for r in range(shape[0]) if shape[0] > 2]
+    without_blocks = [
+        np.delete(table, np.arange(a, b), axis=1) for a, b in pairwise(edges) if shape[1] - (b - a) > 1
+    ]
+
+    for found, rest in ((runs, without_runs), (blocks, without_blocks)):
+        expected = [[c.estimate for c in two_way(t).components] for t in rest]
+        np.testing.assert_allclose(np.reshape(found, (-1, 3)), np.reshape(expected, (-1, 3)), atol=1e-12)

@@ -109,3 +109,30 @@ def test_a_lead_of_a_spacing_is_found() -> None:
     found = [lead_over_runs(simulated(rng, 10, 1.0, 0.2)) for _ in range(50)]
 
     assert sum(f.verdict(f.p, 0.05) == "leads" for f in found) >= 45
+
+
+def test_shared_seeds_keep_the_rate_of_false_leads() -> None:
+    """Nine runs of three inits whose sides the init decides: as independent runs a quarter would lead or follow."""
+    rng = np.random.default_rng(0)
+    inits = np.arange(9) % 3
+    found = {False: 0, True: 0}
+    for _ in range(100):
+        sides = rng.choice([-3.0, 3.0], 3)[inits] + 0.1 * rng.normal(size=9)
+        runs = [run_lead(bracket(10), bracket(10 + side)) for side in sides]
+        for shared in found:
+            lead = lead_over_runs(runs, shared=[inits.tolist()] if shared else ())
+            found[shared] += lead.verdict(lead.p, 0.05) in ("leads", "follows")
+    assert found[False] > 12
+    assert found[True] == 0
+
+
+def test_of_several_shared_seeds_the_one_that_leaves_most_open_counts() -> None:
+    runs = [run_lead(bracket(10), bracket(13 + 0.5 * (k % 6))) for k in range(12)]
+    init, order = [k % 6 for k in range(12)], [k // 4 for k in range(12)]
+    alone = [lead_over_runs(runs, shared=[values]) for values in (init, order)]
+    both = lead_over_runs(runs, shared=[init, order])
+
+    assert (both.p, both.n_leading) == (max(lead.p for lead in alone), 12)
+    assert (both.low, both.high) == (min(x.low for x in alone), max(x.high for x in alone))
+    assert both.even_high - both.lead == max(x.even_high - x.lead for x in alone)
+    assert lead_over_runs(runs, shared=[list(range(12))]) == lead_over_runs(runs)

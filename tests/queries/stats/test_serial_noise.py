@@ -18,12 +18,15 @@ def drawn(sigma: float, rho: float, n: int = 400) -> np.ndarray:
     return autoregressive(np.random.default_rng(0), np.full(n, sigma), np.full(n, rho), len(TIMES))
 
 
-@pytest.mark.parametrize(("sigma", "rho"), [(0.05, 0.0), (0.05, 0.3), (2.0, 0.7)])
-def test_size_and_correlation_are_recovered(noise: SerialNoise, sigma: float, rho: float) -> None:
+@pytest.mark.parametrize(("sigma", "rho", "least"), [(0.05, 0.0, 0.95), (0.05, 0.3, 0.95), (2.0, 0.7, 0.86)])
+def test_size_and_correlation_are_recovered(
+    noise: SerialNoise, sigma: float, rho: float, least: float
+) -> None:
     found, correlation = noise.parameters(noise.moments(drawn(sigma, rho)))
 
-    assert np.median(found) == pytest.approx(sigma, rel=0.08)
-    assert np.median(correlation) == pytest.approx(rho, abs=0.06)
+    # slow waves of correlated noise pass for changes of its size: both come out too small where ρ is large
+    assert least * sigma < np.median(found) < 1.03 * sigma
+    assert rho - 0.11 < np.median(correlation) < rho + 0.04
 
 
 def test_draws_have_the_variance_and_correlation_asked_for() -> None:
@@ -71,6 +74,18 @@ def test_noise_that_grows_is_drawn_growing(noise: SerialNoise) -> None:
     draws = noise.draw(np.random.default_rng(1), noise.moments(growing), 0, 2000, 0.0)
 
     assert draws[60:].std() > 2 * draws[:20].std()
+
+
+@pytest.mark.parametrize("octaves", [-8, -4, 4, 8])
+def test_noise_that_grows_by_a_power_of_time_is_told_along_the_series(
+    noise: SerialNoise, octaves: int
+) -> None:
+    size = 0.02 * 2.0 ** (octaves * np.linspace(-0.5, 0.5, 80))
+    moments = noise.moments(drawn(1.0, 0.3) * size[:, None])
+    sigma, _ = noise.parameters(moments)
+    told = np.median(moments.profile * sigma, axis=1)
+
+    np.testing.assert_allclose(np.log2(told / size), 0, atol=0.35)
 
 
 def test_too_few_times_are_refused() -> None:

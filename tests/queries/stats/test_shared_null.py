@@ -52,7 +52,7 @@ def test_smooth_curves_are_beyond_at_most_as_often_as_they_may() -> None:
 
 
 def test_noise_that_grows_along_training_does_not_make_transitions() -> None:
-    # with the square root of time, as losses of tokens do: the test of one series calls most of these sharp
+    # with the square root of time, as losses of tokens do: the test of one series with as few points calls most of these sharp
     rng = np.random.default_rng(11)
     sigma = 0.3 * np.sqrt(TIMES / TIMES[-1])[:, None]
     curves = smooth(rng, 800)
@@ -103,7 +103,7 @@ def test_the_shared_draws_say_what_draws_of_each_series_say() -> None:
     values = noisy(rng, smooth(rng, 40), 0.05)
     together, alone = shared_test(NULL, values, draws=30_000), NULL.test(values, most_draws=999)
     np.testing.assert_allclose(together.excess, alone.excess, atol=1e-5)
-    # one cuts jumps by the noise around them
+    # one cuts jumps by the noise around them in short series too
     assert np.median(np.abs(np.log(together.sigma / alone.sigma))) < 0.1
     np.testing.assert_array_equal(together.at, alone.at)
     assert np.corrcoef(np.log(together.p), np.log(alone.p))[0, 1] > 0.6

@@ -5,7 +5,7 @@ import pytest
 
 from queries.stats.change_windows import Windows
 from queries.stats.smooth_null import SmoothNull, sequential_p
-from tests.calibration.transitions import FIRST, NULLS, SCHEDULES, TRANSITIONS, rejections
+from tests.calibration.transitions import FIRST, GROWING, NULLS, SCHEDULES, TRANSITIONS, rejections
 from tests.references.smooth_curves import largest_excess
 
 TIMES = SCHEDULES[FIRST]
@@ -20,6 +20,15 @@ def null() -> SmoothNull:
 @pytest.mark.parametrize("name", NULLS)
 def test_smooth_curves_are_rejected_at_most_12_times_in_100(null: SmoothNull, name: str) -> None:
     octaves, linear = rejections(null, NULLS[name], 0.05, 0.3, replicates=100, seed=1)
+
+    assert octaves <= 12
+    assert linear <= 12
+
+
+def test_noise_that_grows_with_time_is_no_transition(null: SmoothNull) -> None:
+    # a bound on jumps from the whole series took the loud end for one: 99 of 100
+    sizes = GROWING["grows with √t to σ 0.1"](TIMES)
+    octaves, linear = rejections(null, NULLS["t^-0.5"], sizes, 0.3, replicates=100, seed=1)
 
     assert octaves <= 12
     assert linear <= 12
@@ -72,6 +81,13 @@ def test_a_constant_series_has_no_p_and_no_noise_is_no_evidence(null: SmoothNull
     assert np.isnan(found.p[0])
     assert np.isnan(found.excess[0])
     assert found.p[1] > 0.05
+
+
+def test_one_odd_checkpoint_is_no_event_however_odd(null: SmoothNull) -> None:
+    y = TIMES[:, None] ** -0.3 + 0.01 * np.random.default_rng(0).normal(size=(80, 20))
+    y[40] += 0.5
+
+    assert (null.test(y, most_draws=399).p <= 0.05).sum() <= 4
 
 
 def test_sequential_p_counts_draws_until_the_twentieth() -> None:
