@@ -79,13 +79,17 @@ def registered(archive: Archive, provenance: "Provenance") -> tuple[str, ...]:
 
 
 def _line(hypothesis: Hypothesis, first: datetime | None, n_drops: int, *, published: bool) -> str:
-    name, at = hypothesis.name, f"{hypothesis.registered_at:%Y-%m-%d %H:%M}"
+    # the measure is all that a registration and an answer share for certain, so the line names it
+    name, at = (
+        f"{hypothesis.name!r}, by {hypothesis.primary_measure}",
+        f"{hypothesis.registered_at:%Y-%m-%d %H:%M}",
+    )
     if first is not None and hypothesis.registered_at >= first:
-        return f"registered as {name!r} on {at}, only after the first results of these runs ({first:%Y-%m-%d %H:%M}): exploratory"
+        return f"registered as {name}, on {at}, only after the first results of these runs ({first:%Y-%m-%d %H:%M}): exploratory"
     if published:
-        return f"registered as {name!r} on {at}, before the import of published results, which anybody may have known"
+        return f"registered as {name}, on {at}, before the import of published results, which anybody may have known"
     dropped = f"; results were dropped from this archive {n_drops} time(s), see v_audit" if n_drops else ""
-    return f"registered as {name!r} on {at}, before the first results of these runs{dropped}"
+    return f"registered as {name}, on {at}, before the first results of these runs{dropped}"
 
 
 def _base(measure: str) -> str:

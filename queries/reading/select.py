@@ -43,7 +43,8 @@ class RunSelection(BaseModel):
         """From what people type: names, patterns, or `family:X`, `condition:X`, `tag:X`, `source:X`.
 
         `excluded:too` includes excluded runs. A name with a colon in it is taken as a name unless the colon
-        follows one of these words. Raises UsageError for an empty list, which is more likely a slip than "all".
+        follows one of these words. Raises UsageError for an empty list, which is more likely a slip than "all", and for a
+        word without a name.
         """
         if isinstance(runs, RunSelection):
             return cls(**runs.model_dump())
@@ -57,6 +58,10 @@ class RunSelection(BaseModel):
             if term == "excluded:too":
                 with_excluded = True
             elif colon and prefix in PREFIXES:
+                if not rest:
+                    raise UsageError(
+                        f"runs {term!r}: which {prefix}? Say it after the colon, such as {prefix}:NAME."
+                    )
                 found[prefix].append(rest)
             elif term != "*":
                 found["name"].append(term)

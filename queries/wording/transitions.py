@@ -86,10 +86,15 @@ def answer_limits(members: Sequence[Member], read: SeriesRead, unreachable: str)
             "named some. The number of a head means the same only in runs that share their init."
         )
     lines.append(
-        "Noise is taken as equally correlated all along a series and as not changing its size at once (and not at all in series "
-        f"of fewer than {SHORT} checkpoints, where noise that grows passes for a transition); a smooth curve outside "
+        "Noise is taken as equally correlated all along a series and as not changing its size at once; a smooth curve outside "
         "the families departs from them too, which is why an excess below 5% of the range is never a transition."
     )
+    short = sum(f.tested.n_points < SHORT for f in found)
+    if short:
+        lines.append(
+            f"{short} series have fewer than {SHORT} checkpoints: there noise is taken as equally large all along, and "
+            "noise that grows during training may pass for a transition."
+        )
     if len({key["run"] for key, _ in members}) < 5:
         lines.append(
             "Fewer than 5 runs cannot show that more than half of such runs have a transition (5 of 5 can)."

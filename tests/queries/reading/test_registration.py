@@ -45,7 +45,7 @@ def test_registered_in_time(archive: Archive) -> None:
     register(archive, days=1)
     (line,) = lines(archive)
 
-    assert line.startswith("registered as 'h' on 20")
+    assert line.startswith("registered as 'h', by loss, on 20")
     assert line.endswith("before the first results of these runs")
     answer = loss_curves(archive)
     assert line in str(answer)

@@ -107,3 +107,9 @@ def test_groups_are_conditions_and_a_run_without_one_stands_alone(archive: Archi
 )
 def test_a_selection_survives_being_typed(selection: RunSelection) -> None:
     assert RunSelection.of(selection.terms()) == selection
+
+
+@pytest.mark.parametrize("term", ["family:", "condition:", "tag:", "source:"])
+def test_a_word_without_a_name_is_a_slip(term: str) -> None:
+    with pytest.raises(UsageError, match=f"{term}NAME"):
+        RunSelection.of([term])
