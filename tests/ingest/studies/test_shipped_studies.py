@@ -24,7 +24,8 @@ def test_the_promised_kinds_are_there():
     names = {path.stem for path in SHIPPED}
     assert names == {
         "demo", "modular_addition_113", "crossed_small", "crossed_gpu", "digit_addition_5", "induction", "skip_trigram",
-        "data_fraction", "weight_decay", "language_model_small", "language_model_depths", "language_model_gpu",
+        "data_fraction", "weight_decay", "language_model_small", "language_model_depths", "language_model_crossed",
+        "language_model_gpu",
     }  # fmt: skip
 
 
