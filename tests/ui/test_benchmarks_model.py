@@ -12,7 +12,7 @@ from queries.benchmark_curves import BenchmarkCurves, benchmark_curves
 from queries.reading.select import ALL_RUNS, RunSelection
 from queries.smaller_beats_larger import smaller_beats_larger
 from tests.ui.published_archive import SE, STEPS, UNLICENSED
-from ui.models.benchmark_grid import (
+from ui.models.benchmarks.grid import (
     COLOURS,
     MOST_MODELS,
     MOST_TASKS,
@@ -25,7 +25,7 @@ from ui.models.benchmark_grid import (
     grid_rows,
     whose_steps,
 )
-from ui.models.benchmark_lines import (
+from ui.models.benchmarks.lines import (
     LINES,
     MOST_LINES,
     Line,
@@ -34,15 +34,7 @@ from ui.models.benchmark_lines import (
     lines_in_words,
     lines_notes,
 )
-from ui.models.benchmark_tables import (
-    beaten,
-    beaten_conditions,
-    beaten_in_words,
-    beaten_key,
-    declines,
-    declines_in_words,
-)
-from ui.models.benchmarks import (
+from ui.models.benchmarks.page import (
     FINAL,
     MAIN,
     NOT_RECORDED,
@@ -54,6 +46,14 @@ from ui.models.benchmarks import (
     opening_tasks,
     options,
     steps_of,
+)
+from ui.models.benchmarks.tables import (
+    beaten,
+    beaten_conditions,
+    beaten_in_words,
+    beaten_key,
+    declines,
+    declines_in_words,
 )
 
 Made = Callable[[str], Path]

@@ -20,8 +20,10 @@ from tests.ui.compare_archive import BASE, OTHER, TUNED
 from tests.ui.component_archive import SPARSE, STEPS, Model, prefix_scores, token_ids, token_losses
 from tests.ui.component_records import HTML_WORD, N_DOCUMENTS, N_LAYERS, N_UNITS, VOCABULARY, K
 from tests.ui.test_palette import contrast
-from ui.models import compare_heads, compare_neurons, compare_tokens
-from ui.models.compare import (
+from ui.models.compare import heads as compare_heads
+from ui.models.compare import neurons as compare_neurons
+from ui.models.compare import tokens as compare_tokens
+from ui.models.compare.page import (
     HEADS,
     NEURONS,
     TOKENS,
@@ -33,7 +35,7 @@ from ui.models.compare import (
     late,
     points_of,
 )
-from ui.models.compare_text import (
+from ui.models.compare.text import (
     FULLEST,
     N_STOPS,
     legend_html,

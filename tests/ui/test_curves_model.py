@@ -19,14 +19,14 @@ from tests.ui.archives import LOSS, Plan, demo, schedule, write_archive
 from ui.models.address import permalink
 from ui.models.axes import decades, log_ticks, spread
 from ui.models.bundles import bundles
-from ui.models.curve_figure import (
+from ui.models.curves.figure import (
     MOST_TRACES,
     curve_figure,
     cut_intervals,
     figure_in_words,
     hidden_values,
 )
-from ui.models.curves import (
+from ui.models.curves.page import (
     Choices,
     as_csv,
     drawable,

@@ -24,17 +24,9 @@ from ui.models.component_sets import (
     rests,
     which_of,
 )
-from ui.models.head_curves import head_curves_figure, head_curves_in_words
-from ui.models.head_grid import grid_figure, grid_in_words, grid_notes
-from ui.models.head_partners import (
-    partners_step,
-    partners_table,
-    profile_figure,
-    profile_in_words,
-    profiles,
-    scores_table,
-)
-from ui.models.heads import (
+from ui.models.heads.curves import head_curves_figure, head_curves_in_words
+from ui.models.heads.grid import grid_figure, grid_in_words, grid_notes
+from ui.models.heads.page import (
     PALE,
     best_head,
     finder,
@@ -44,6 +36,14 @@ from ui.models.heads import (
     peak_of,
     runs_drawn,
     usable_sorts,
+)
+from ui.models.heads.partners import (
+    partners_step,
+    partners_table,
+    profile_figure,
+    profile_in_words,
+    profiles,
+    scores_table,
 )
 
 Made = Callable[[str], Path]

@@ -8,8 +8,8 @@ import pytest
 
 from archive.store import Archive
 from tests.ui.archives import HOSTILE, Plan, schedule, write_archive
-from ui.models.coverage import MAX_BINS, MAX_ROWS, coverage, coverage_figure, coverage_in_words, families
-from ui.models.home import measures, overview, questions
+from ui.models.home.coverage import MAX_BINS, MAX_ROWS, coverage, coverage_figure, coverage_in_words, families
+from ui.models.home.page import measures, overview, questions
 
 Made = Callable[[str], Path]
 N_STEPS = len(schedule(70))

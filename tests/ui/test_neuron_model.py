@@ -13,16 +13,7 @@ from queries.neuron import Neuron, neuron
 from tests.ui.component_archive import STEPS, seeds, token_ids, top_examples
 from tests.ui.component_records import N_LAYERS, N_UNITS, VOCABULARY, K
 from ui.models.component_sets import component_sets
-from ui.models.neuron import (
-    TABLE,
-    Layers,
-    NeuronChoices,
-    layers_of,
-    missing_command,
-    peak,
-    statistics,
-)
-from ui.models.neuron_figures import (
+from ui.models.neuron.figures import (
     bins,
     effect_figure,
     effect_in_words,
@@ -31,9 +22,16 @@ from ui.models.neuron_figures import (
     histogram_in_words,
     histogram_of,
 )
-from ui.models.neuron_training import there_since, training_figure, training_in_words
-from ui.models.palette import DARK_GROUND, HUES, LIGHT_GROUND
-from ui.models.token_text import (
+from ui.models.neuron.page import (
+    TABLE,
+    Layers,
+    NeuronChoices,
+    layers_of,
+    missing_command,
+    peak,
+    statistics,
+)
+from ui.models.neuron.text import (
     FAINTEST,
     FULLEST,
     examples_html,
@@ -42,6 +40,8 @@ from ui.models.token_text import (
     shade,
     visible,
 )
+from ui.models.neuron.training import there_since, training_figure, training_in_words
+from ui.models.palette import DARK_GROUND, HUES, LIGHT_GROUND
 
 Made = Callable[[str], Path]
 RUN = seeds()[0]

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from archive.store import Archive
 from queries.grokking_progress import grokking_progress
 from tests.ui.grokking_archive import crossed
-from ui.models.curve_figure import draw_bundles
-from ui.models.phases import LOOKS, Span, phase_strip, shade, spans, strip_in_words
-from ui.models.progress import (
+from ui.models.curves.figure import draw_bundles
+from ui.models.grokking.phases import LOOKS, Span, phase_strip, shade, spans, strip_in_words
+from ui.models.grokking.progress import (
     first_positive,
     one_run,
 )

@@ -14,9 +14,9 @@ from queries.grokking_progress import grokking_progress
 from queries.loss_curves import loss_curves
 from tests.ui.grokking_archive import crossed, curves
 from ui.models.address import permalink
-from ui.models.palette import HUES
-from ui.models.phases import spans
-from ui.models.progress import (
+from ui.models.grokking.measures import measured, measures_figure, measures_in_words, measures_key
+from ui.models.grokking.phases import spans
+from ui.models.grokking.progress import (
     GrokkingChoices,
     all_runs,
     conditions,
@@ -28,7 +28,7 @@ from ui.models.progress import (
     sorted_limits,
     whose_frequencies,
 )
-from ui.models.progress_measures import measured, measures_figure, measures_in_words, measures_key
+from ui.models.palette import HUES
 from ui.models.series import RunChoice
 
 Made = Callable[[str], Path]

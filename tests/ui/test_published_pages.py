@@ -159,7 +159,7 @@ def test_what_is_not_comparable_or_not_there_is_said_and_the_rest_is_shown(page:
 def test_very_many_comparisons_wait_until_they_are_wanted(
     page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ui.models.benchmarks.MOST_COMPARISONS", 44)
+    monkeypatch.setattr("ui.models.benchmarks.page.MOST_COMPARISONS", 44)
     app = page("published", "benchmarks")
     assert "Make all of up to 45 comparisons" in app.toggle(key="compare_all").label
     assert "15 of 45 comparisons" not in plain(app)

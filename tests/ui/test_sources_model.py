@@ -8,9 +8,9 @@ import pytest
 from archive.store import Archive
 from tests.ui.archives import HOSTILE
 from tests.ui.published_archive import HOSTILE_SET, MAIN_SET, STEPS, UNLICENSED
-from ui.models.source_figure import MOST_MEASURES, MOST_RUNS, grid_figure, grid_in_words, grid_notes
-from ui.models.source_files import PAGE_ROWS, files_page, problems, problems_in_words
-from ui.models.sources import (
+from ui.models.sources.figure import MOST_MEASURES, MOST_RUNS, grid_figure, grid_in_words, grid_notes
+from ui.models.sources.files import PAGE_ROWS, files_page, problems, problems_in_words
+from ui.models.sources.page import (
     SourceFacts,
     facts_html,
     overview,
@@ -118,7 +118,7 @@ def test_files_come_in_pages_and_by_a_part_of_their_path(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert PAGE_ROWS == 100
-    monkeypatch.setattr("ui.models.source_files.PAGE_ROWS", 10)
+    monkeypatch.setattr("ui.models.sources.files.PAGE_ROWS", 10)
     first = files_page(archive, source="suite", word="", page=1)
     assert (first.n_files, first.n_pages, first.table.num_rows) == (42, 5, 10)
     last = files_page(archive, source="suite", word="", page=99)

@@ -8,11 +8,11 @@ from archive.errors import UsageError
 from archive.store import Archive
 from queries.key_frequency_history import key_frequency_history
 from tests.ui.grokking_archive import KEYS, crossed, spectrum
+from ui.models.grokking.seed_frequencies import seeds_figure, seeds_in_words, seeds_table
+from ui.models.grokking.spectrum import spectrum as read_spectrum
+from ui.models.grokking.spectrum import spectrum_steps
+from ui.models.grokking.spectrum_figure import spectrum_figure, spectrum_in_words, spectrum_notes
 from ui.models.palette import HUES
-from ui.models.seed_frequencies import seeds_figure, seeds_in_words, seeds_table
-from ui.models.spectrum import spectrum as read_spectrum
-from ui.models.spectrum import spectrum_steps
-from ui.models.spectrum_figure import spectrum_figure, spectrum_in_words, spectrum_notes
 
 Made = Callable[[str], Path]
 RUN = crossed()[0]

@@ -11,8 +11,8 @@ import pytest
 from archive.store import Archive
 from archive.views import VIEWS
 from tests.ui.archives import HOSTILE
-from ui.models.examples import EXAMPLES, best_head
-from ui.models.sql import (
+from ui.models.sql.examples import EXAMPLES, best_head
+from ui.models.sql.page import (
     MOST_COLOURS,
     Axes,
     colour_columns,

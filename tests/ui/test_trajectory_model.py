@@ -9,8 +9,7 @@ from queries.reading.select import RunSelection, select_runs
 from queries.trajectory_pca import TrajectoryPca, trajectory_pca
 from tests.ui.grokking_archive import crossed
 from ui.models.palette import STROKES
-from ui.models.trajectory import drawn_runs, missing_of, runs_by_object, runs_table, walks_in_words
-from ui.models.trajectory_figure import (
+from ui.models.trajectory.figure import (
     FAINTEST,
     fading,
     over_steps_figure,
@@ -18,7 +17,8 @@ from ui.models.trajectory_figure import (
     planes_figure,
     trajectory_in_words,
 )
-from ui.models.trajectory_shares import shares_figure, shares_in_words
+from ui.models.trajectory.page import drawn_runs, missing_of, runs_by_object, runs_table, walks_in_words
+from ui.models.trajectory.shares import shares_figure, shares_in_words
 
 Made = Callable[[str], Path]
 

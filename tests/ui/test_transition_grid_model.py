@@ -11,10 +11,10 @@ from queries.reading.select import RunRow, select_runs
 from queries.transition_times import transition_times
 from queries.variance_components import variance_components
 from tests.ui.grokking_archive import GROKS, LATER_BY_SPLIT, crossed
-from ui.models.phases import phase_strip, spans
-from ui.models.seed_frequencies import seeds_figure
-from ui.models.seed_shares import crossed_factors, shares_figure
-from ui.models.transition_grid import (
+from ui.models.grokking.phases import phase_strip, spans
+from ui.models.grokking.seed_frequencies import seeds_figure
+from ui.models.grokking.seed_shares import crossed_factors, shares_figure
+from ui.models.grokking.transition_grid import (
     MOST_LEVELS,
     Time,
     grid,

@@ -6,10 +6,9 @@ import streamlit as st
 
 from archive.errors import NotComparable, UsageError
 from archive.store import Archive
-from ui.models.benchmark_grid import COLOURS, ORDERS
-from ui.models.benchmark_lines import LINES
-from ui.models.benchmark_tables import CORRECTIONS
-from ui.models.benchmarks import (
+from ui.models.benchmarks.grid import COLOURS, ORDERS
+from ui.models.benchmarks.lines import LINES
+from ui.models.benchmarks.page import (
     FINAL,
     FIRST_METRIC,
     MAIN,
@@ -25,11 +24,12 @@ from ui.models.benchmarks import (
     options,
     steps_of,
 )
+from ui.models.benchmarks.tables import CORRECTIONS
 from ui.models.series import RunChoice, run_names
 from ui.models.text import count
-from ui.parts.benchmark_page import BenchmarkPage
-from ui.parts.benchmark_sections import draw_curves, draw_grid
-from ui.parts.benchmark_tables import draw_beaten, draw_declines
+from ui.parts.benchmarks.page import BenchmarkPage
+from ui.parts.benchmarks.sections import draw_curves, draw_grid
+from ui.parts.benchmarks.tables import draw_beaten, draw_declines
 from ui.state import ask, show
 from ui.view import view
 from ui.widgets import headline, run_pickers, scale_picker, to_fill, warn

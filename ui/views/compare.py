@@ -6,7 +6,7 @@ import streamlit as st
 
 from archive.errors import NotComparable, UsageError
 from archive.store import Archive
-from ui.models.compare import (
+from ui.models.compare.page import (
     HEADS,
     NEURONS,
     SAME,
@@ -21,10 +21,10 @@ from ui.models.compare import (
 from ui.models.component_sets import component_sets
 from ui.models.series import run_names
 from ui.models.text import escape_markdown
-from ui.parts.compare_heads import draw_heads
-from ui.parts.compare_neurons import draw_neurons
-from ui.parts.compare_page import ComparePage
-from ui.parts.compare_tokens import draw_tokens
+from ui.parts.compare.heads import draw_heads
+from ui.parts.compare.neurons import draw_neurons
+from ui.parts.compare.page import ComparePage
+from ui.parts.compare.tokens import draw_tokens
 from ui.state import ask, show
 from ui.view import view
 from ui.widgets import empty_archive, headline, run_pickers, to_fill, warn

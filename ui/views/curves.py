@@ -10,8 +10,8 @@ from archive.store import Archive
 from queries.loss_curves import LossCurves, loss_curves
 from queries.reading.select import select_runs
 from ui.models.address import permalink
-from ui.models.curve_figure import curve_figure, cut_intervals, figure_in_words, hidden_values
-from ui.models.curves import (
+from ui.models.curves.figure import curve_figure, cut_intervals, figure_in_words, hidden_values
+from ui.models.curves.page import (
     Choices,
     as_csv,
     drawable,

@@ -8,16 +8,16 @@ from archive.errors import NotComparable, UsageError
 from archive.store import Archive
 from queries.grokking_progress import Frequencies, GrokkingProgress, grokking_progress
 from queries.key_frequency_history import Rule
-from ui.models.progress import GrokkingChoices, runs_of
-from ui.models.seed_frequencies import RULES
+from ui.models.grokking.progress import GrokkingChoices, runs_of
+from ui.models.grokking.seed_frequencies import RULES
+from ui.models.grokking.spectrum import SpectrumSteps, spectrum_steps
+from ui.models.grokking.transition_grid import EVENTS, TEST_ACCURACY
 from ui.models.series import RunChoice, run_names
-from ui.models.spectrum import SpectrumSteps, spectrum_steps
-from ui.models.transition_grid import EVENTS, TEST_ACCURACY
-from ui.parts.grokking_page import GrokkingPage, which
-from ui.parts.grokking_progress import draw_progress
-from ui.parts.grokking_seeds import draw_seeds, key_frequencies
-from ui.parts.grokking_spectrum import draw_spectrum
-from ui.parts.grokking_times import draw_times
+from ui.parts.grokking.page import GrokkingPage, which
+from ui.parts.grokking.progress import draw_progress
+from ui.parts.grokking.seeds import draw_seeds, key_frequencies
+from ui.parts.grokking.spectrum import draw_spectrum
+from ui.parts.grokking.times import draw_times
 from ui.state import ask, show
 from ui.view import view
 from ui.widgets import empty_archive, headline, run_pickers, scale_picker, to_fill, warn

@@ -15,13 +15,13 @@ from ui.models.component_sets import (
     rests,
     which_of,
 )
-from ui.models.heads import CURVES, HeadChoices, best_head, first_label, head_names
+from ui.models.heads.page import CURVES, HeadChoices, best_head, first_label, head_names
 from ui.models.series import RunChoice
 from ui.models.text import shorten
 from ui.parts.component_page import component_page
-from ui.parts.heads_detail import draw_beside, draw_curves
-from ui.parts.heads_finder import draw_finder, draw_grid
-from ui.parts.heads_page import TABLE, HeadsPage
+from ui.parts.heads.detail import draw_beside, draw_curves
+from ui.parts.heads.finder import draw_finder, draw_grid
+from ui.parts.heads.page import TABLE, HeadsPage
 from ui.state import ask, show
 from ui.view import view
 from ui.widgets import scale_picker

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from archive.store import Archive
-from ui.models.coverage import (
+from ui.models.home.coverage import (
     FAILED,
     FULL,
     HALF,
@@ -15,7 +15,7 @@ from ui.models.coverage import (
     coverage_in_words,
     families,
 )
-from ui.models.home import Overview, measures, overview, questions
+from ui.models.home.page import Overview, measures, overview, questions
 from ui.models.text import count, escape_markdown, plural, shorten, size
 from ui.state import ask, show
 from ui.view import discover, view

@@ -15,13 +15,13 @@ from ui.models.component_sets import (
     rests,
     which_of,
 )
-from ui.models.neuron import CONTEXTS, TABLE, Layers, NeuronChoices, layers_of
+from ui.models.neuron.page import CONTEXTS, TABLE, Layers, NeuronChoices, layers_of
 from ui.models.series import RunChoice
 from ui.models.text import shorten
 from ui.parts.component_page import component_page
-from ui.parts.neuron_examples import draw_examples, draw_statistics
-from ui.parts.neuron_numbers import draw_numbers, draw_training
-from ui.parts.neuron_page import NeuronPage
+from ui.parts.neuron.examples import draw_examples, draw_statistics
+from ui.parts.neuron.numbers import draw_numbers, draw_training
+from ui.parts.neuron.page import NeuronPage
 from ui.state import ask, show
 from ui.view import view
 from ui.widgets import scale_picker

@@ -6,10 +6,10 @@ from functools import partial
 import streamlit as st
 
 from archive.store import Archive
-from ui.models.sources import SourceFacts, overview, overview_in_words, sources
+from ui.models.sources.page import SourceFacts, overview, overview_in_words, sources
 from ui.models.text import escape_markdown, plural, shorten
-from ui.parts.source_page import SourcePage
-from ui.parts.source_sections import draw_facts, draw_files, draw_measures, draw_problems
+from ui.parts.sources.page import SourcePage
+from ui.parts.sources.sections import draw_facts, draw_files, draw_measures, draw_problems
 from ui.state import ask, show
 from ui.view import view
 from ui.widgets import headline, to_fill

@@ -8,8 +8,8 @@ import streamlit as st
 from archive.console import SqlResult
 from archive.errors import SqlRefused, SqlStopped
 from archive.store import Archive
-from ui.models.examples import EXAMPLES
-from ui.models.sql import (
+from ui.models.sql.examples import EXAMPLES
+from ui.models.sql.page import (
     Axes,
     PublicView,
     colour_columns,

@@ -8,9 +8,15 @@ from queries.reading.select import select_runs
 from queries.trajectory_pca import TrajectoryPca, Weighting, trajectory_pca
 from ui.models.address import permalink
 from ui.models.series import RunChoice, run_names
-from ui.models.sql import to_csv
+from ui.models.sql.page import to_csv
 from ui.models.text import escape_markdown
-from ui.models.trajectory import (
+from ui.models.trajectory.figure import (
+    over_steps_figure,
+    paths,
+    planes_figure,
+    trajectory_in_words,
+)
+from ui.models.trajectory.page import (
     TrajectoryChoices,
     drawn_runs,
     missing_of,
@@ -18,13 +24,7 @@ from ui.models.trajectory import (
     runs_table,
     walks_in_words,
 )
-from ui.models.trajectory_figure import (
-    over_steps_figure,
-    paths,
-    planes_figure,
-    trajectory_in_words,
-)
-from ui.models.trajectory_shares import shares_figure, shares_in_words
+from ui.models.trajectory.shares import shares_figure, shares_in_words
 from ui.state import ask, show
 from ui.view import view
 from ui.widgets import (

@@ -25,7 +25,7 @@ from tests.ingest.importers.making_neuronpedia import (
     write_source,
 )
 from ui.models.component_sets import component_sets
-from ui.models.neuron import TABLE, layers_of
+from ui.models.neuron.page import TABLE, layers_of
 
 EVAL_SET = "pythia-70m-deduped/3-res-sm batch-0"
 

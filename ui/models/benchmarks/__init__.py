@@ -1,0 +1,1 @@
+"""What the Benchmarks page shows, worked out without Streamlit."""

@@ -1,0 +1,1 @@
+"""What the Curves page shows, worked out without Streamlit."""

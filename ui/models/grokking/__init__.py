@@ -1,0 +1,1 @@
+"""What the Grokking page shows, worked out without Streamlit."""

@@ -1,0 +1,1 @@
+"""What the Home page shows, worked out without Streamlit."""

@@ -1,0 +1,1 @@
+"""What the Neuron page shows, worked out without Streamlit."""

@@ -1,0 +1,1 @@
+"""What the Sources page shows, worked out without Streamlit."""

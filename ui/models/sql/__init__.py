@@ -1,0 +1,1 @@
+"""What the SQL page shows, worked out without Streamlit."""

@@ -1,0 +1,1 @@
+"""What the Trajectory page shows, worked out without Streamlit."""

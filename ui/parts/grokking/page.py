@@ -1,0 +1,37 @@
+"""What the sections of the Grokking page share."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from archive.store import Archive
+from ui.models.address import permalink
+from ui.models.grokking.progress import GrokkingChoices
+from ui.models.series import RunChoice
+
+CANNOT = "What this picture cannot tell"
+
+
+@dataclass(frozen=True)
+class GrokkingPage:
+    """The archive, and everything that was chosen."""
+
+    archive: Archive
+    runs: RunChoice
+    choices: GrokkingChoices
+
+    @property
+    def link(self) -> str:
+        """The address that brings every choice back."""
+        return permalink(st.context.url or "", self.runs, self.choices)
+
+    @property
+    def which(self) -> dict[str, Any]:
+        """Whether suspect checkpoints are used, as queries take it."""
+        return which(self.runs)
+
+
+def which(runs: RunChoice) -> dict[str, Any]:
+    """Whether suspect checkpoints are used, as queries take it."""
+    return {"with_suspect": True} if runs.suspect else {}

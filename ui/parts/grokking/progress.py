@@ -1,0 +1,161 @@
+"""Progress: the four losses of one run with its phases, or of all runs with means; and the phases run by run."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import streamlit as st
+
+from queries.grokking_progress import GrokkingProgress
+from queries.loss_curves import LossCurves, loss_curves
+from queries.reading.tables import floats
+from ui.models.bundles import Bundle
+from ui.models.curves.figure import draw_bundles, left_out
+from ui.models.curves.page import as_csv, notes, points_per_run
+from ui.models.grokking.measures import measured, measures_figure, measures_in_words, measures_key
+from ui.models.grokking.phases import MOST_ROWS, Span, phase_strip, shade, spans, strip_in_words
+from ui.models.grokking.progress import (
+    all_runs,
+    conditions,
+    cut,
+    ends_table,
+    fill_command,
+    first_positive,
+    hidden,
+    loss_parameters,
+    one_run,
+    progress_in_words,
+    runs_of,
+    sorted_limits,
+    whose_frequencies,
+)
+from ui.models.sql.page import to_csv
+from ui.models.text import plural
+from ui.parts.grokking.page import CANNOT, GrokkingPage
+from ui.state import ask
+from ui.widgets import PLOTLY, say, share, to_fill, under
+
+Spans = Mapping[str, Sequence[Span]]
+
+
+def draw_progress(page: GrokkingPage, progress: GrokkingProgress) -> None:
+    """Losses, what is missing of them, and the phases of every run."""
+    by_run = spans(progress)
+    if page.choices.show == "one run":
+        drawn = one_run(progress, page.choices.focus)
+        missing, fine = sorted_limits(progress.limits)
+        _losses(page, progress, drawn, by_run)
+        _share(page, progress, progress.python, progress.sql, lambda: to_csv(progress.table).decode())
+    else:
+        answers = _answers(page, progress)
+        drawn = all_runs(answers)
+        missing, fine = _notes(page, progress, answers)
+        _losses(page, progress, drawn, by_run)
+        whole = loss_parameters(progress, page.runs.selection, suspect=page.runs.suspect)
+        _share(
+            page,
+            progress,
+            "\n".join(a.python for a in answers.values()),
+            ";\n\n".join(a.sql for a in answers.values()),
+            lambda: as_csv([loss_curves(page.archive, **p) for p in whole.values()]),
+        )
+    if command := fill_command(progress):
+        to_fill("Phases and their losses need measures that some of these runs do not have yet:", command)
+    if page.choices.y_scale == "log" and (n := hidden(drawn)):
+        missing.append(f"{plural(n, 'value')} at or below 0 have no place on a log axis.")
+    if page.choices.y_scale == "log" and (n := cut(drawn)):
+        missing.append(f"{plural(n, 'interval')} reach down to 0 or below; a log axis cuts them off.")
+    say(missing, fine, CANNOT)
+    _phases(page, progress, by_run)
+    _measures(page, progress, by_run)
+
+
+def _losses(page: GrokkingPage, progress: GrokkingProgress, drawn: Sequence[Bundle], by_run: Spans) -> None:
+    choices = page.choices
+    if not drawn:
+        st.caption("None of the four losses is there.")
+        return
+    marks = left_out([progress])
+    if choices.show == "one run":
+        marks = {mark for mark in marks if mark[0] == choices.focus}
+    figure = draw_bundles(
+        drawn, x_scale=choices.x_scale, y_scale=choices.y_scale, axis="step", title="loss [nats]", marks=marks
+    )
+    if choices.show == "one run":
+        of_run = by_run.get(choices.focus, ())
+        shade(figure, of_run, x_scale=choices.x_scale, first_step=first_positive(drawn))
+    st.plotly_chart(figure, key="progress", config=PLOTLY, alt=progress_in_words(progress, drawn, choices))
+
+
+def _share(
+    page: GrokkingPage, progress: GrokkingProgress, python: str, sql: str, csv: Callable[[], str]
+) -> None:
+    with under(_key(page, progress)):
+        share(link=page.link, python=python, sql=sql, csv=csv, name="grokking_progress")
+
+
+def _answers(page: GrokkingPage, progress: GrokkingProgress) -> dict[str, LossCurves]:
+    selection, _, _ = conditions(progress, page.runs)
+    asked = loss_parameters(progress, selection, suspect=page.runs.suspect)
+    n_points = points_per_run(len(runs_of(progress)) * len(asked))
+    return {column: ask(page.archive, loss_curves, **p, max_points=n_points) for column, p in asked.items()}
+
+
+def _notes(
+    page: GrokkingPage, progress: GrokkingProgress, answers: Mapping[str, LossCurves]
+) -> tuple[list[str], list[str]]:
+    _, n_drawn, n_groups = conditions(progress, page.runs)
+    missing, fine = notes(list(answers.values()), n_drawn=n_drawn, n_groups=n_groups)
+    late = "Runs that generalise at different steps make a mean that falls more slowly than any of them."
+    return missing, [*fine, late]
+
+
+def _key(page: GrokkingPage, progress: GrokkingProgress) -> str:
+    words = "Bands: phases of this run."
+    if page.choices.show == "all runs":
+        words = "Thin lines are runs; thick lines and bands: mean and 95% interval over the runs."
+    if whose := whose_frequencies(progress):
+        words += f" Restricted (test) and excluded (train) loss by the {whose}."
+    return words
+
+
+def _phases(page: GrokkingPage, progress: GrokkingProgress, by_run: Spans) -> None:
+    if not any(by_run.values()):
+        return
+    st.markdown("**Phases of every run**")
+    figure = phase_strip(by_run, floats(progress.table, "step"), x_scale=page.choices.x_scale)
+    st.plotly_chart(figure, key="phases", config=PLOTLY, alt=strip_in_words(by_run))
+    with under(progress.sentence):
+        share(
+            link=page.link,
+            python=progress.python,
+            sql=progress.sql,
+            csv=lambda: to_csv(progress.ends).decode(),
+            name="grokking_phases",
+        )
+    if len(by_run) > MOST_ROWS:
+        say([f"The first {MOST_ROWS} of {len(by_run)} runs; choose others in the sidebar."], [], CANNOT)
+    with st.expander("Between which checkpoints each phase ended"):
+        st.dataframe(
+            ends_table(progress),
+            key="ends",
+            hide_index=True,
+            height="content" if progress.n_runs <= 12 else 460,
+            alt="Per run the two checkpoints between which each phase of grokking ended",
+        )
+
+
+def _measures(page: GrokkingPage, progress: GrokkingProgress, by_run: Spans) -> None:
+    """What is not a loss: concentration of the embedding, explained logits, weights."""
+    focus = page.choices.focus
+    if not measured(progress):
+        return
+    st.markdown("**Other progress measures**")
+    figure = measures_figure(progress, focus, by_run.get(focus, ()), x_scale=page.choices.x_scale)
+    st.plotly_chart(figure, key="measures", config=PLOTLY, alt=measures_in_words(progress, focus))
+    with under(measures_key(progress, focus)):
+        share(
+            link=page.link,
+            python=progress.python,
+            sql=progress.sql,
+            csv=lambda: to_csv(progress.table).decode(),
+            name="grokking_measures",
+        )

@@ -1,0 +1,75 @@
+"""A neuron over training, how its activations are spread, and what it does to the logits."""
+
+import streamlit as st
+
+from ui.models.neuron.figures import (
+    effect_figure,
+    effect_in_words,
+    effect_table,
+    histogram_figure,
+    histogram_in_words,
+    histogram_of,
+)
+from ui.models.neuron.page import missing_command
+from ui.models.neuron.training import training_figure, training_in_words
+from ui.models.sql.page import to_csv
+from ui.parts.neuron.page import NeuronPage
+from ui.widgets import PLOTLY, share, to_fill, under
+
+STILL = PLOTLY | {"displayModeBar": False}
+
+
+def draw_training(page: NeuronPage) -> None:
+    """Largest activation, turnover, births, firing rate."""
+    found, choices = page.found, page.choices
+    st.plotly_chart(
+        training_figure(found, page.run, step=choices.step, x_scale=choices.x_scale),
+        key="training",
+        config=PLOTLY,
+        alt=training_in_words(found, page.run),
+    )
+    words = (
+        "Band: from the largest activation to the last of the examples. Changed: the share that was not among those of the "
+        f"checkpoint before. {found.sentence}"
+    )
+    with under(words):
+        share(
+            link=page.link,
+            python=found.python,
+            sql=found.sql,
+            csv=lambda: to_csv(found.history).decode(),
+            name=f"{choices.name}_over_training",
+        )
+
+
+def draw_numbers(page: NeuronPage) -> None:
+    """Histogram and direct logit effect side by side, of the last checkpoint that has them."""
+    found, name = page.found, page.choices.name
+    left, right = st.columns(2, gap="large")
+    histogram = histogram_of(found, page.run)
+    if histogram is not None:
+        with left:
+            st.markdown("**Activations**")
+            st.plotly_chart(
+                histogram_figure(histogram),
+                key="histogram",
+                config=STILL,
+                alt=histogram_in_words(histogram, name),
+            )
+            st.caption(
+                f"Step {histogram['step']:,}. The first and the last bin also take what lies beyond them."
+            )
+    effect = effect_table(found, page.run)
+    if effect.num_rows:
+        with right:
+            st.markdown("**Direct effect on the logits**")
+            st.plotly_chart(
+                effect_figure(effect),
+                key="effect",
+                config=STILL,
+                alt=effect_in_words(effect, name, page.run),
+            )
+            step = next(r["step"] for r in found.effect.to_pylist() if r["run"] == page.run)
+            st.caption(f"Step {step:,}. Without later layers and the final LayerNorm: not all that it does.")
+    if command := missing_command(found):
+        to_fill("Up to this checkpoint no more is measured of this neuron; this adds it:", command)
