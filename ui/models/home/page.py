@@ -25,14 +25,14 @@ _CELLS_SQL = """\
 SELECT coalesce(sum(n_rows), 0)::BIGINT AS n_numbers, count(*) FILTER (state IN (2, 3)) AS n_failed FROM cell"""
 
 _MEASURES_SQL = """\
-WITH done AS (
-  SELECT l.quantity_id, count(*) AS n_cells, sum(l.n_rows)::BIGINT AS n_numbers,
-         count(DISTINCT CASE l.subject_kind WHEN 0 THEN l.subject_id WHEN 1 THEN c.run_id ELSE k.checkpoint_a END)
-           AS n_runs,
+WITH subject AS (  -- one equality join; conditions on the kind would make it a nested loop
+  SELECT 0 AS kind, id, id AS run_id FROM run
+  UNION ALL SELECT 1, id, run_id FROM checkpoint
+  UNION ALL SELECT 2, k.id, c.run_id FROM checkpoint_pair k JOIN checkpoint c ON c.id = k.checkpoint_a
+), done AS (
+  SELECT l.quantity_id, count(*) AS n_cells, sum(l.n_rows)::BIGINT AS n_numbers, count(DISTINCT s.run_id) AS n_runs,
          count(*) FILTER (l.state IN (2, 3)) AS n_failed
-  FROM cell l
-  LEFT JOIN checkpoint c ON l.subject_kind = 1 AND c.id = l.subject_id
-  LEFT JOIN checkpoint_pair k ON l.subject_kind = 2 AND k.id = l.subject_id
+  FROM cell l JOIN subject s ON s.kind = l.subject_kind AND s.id = l.subject_id
   GROUP BY l.quantity_id
 )
 SELECT q.measure, arg_max(m.summary, m.version) AS summary, arg_max(q.unit, m.version) AS unit,
