@@ -56,9 +56,3 @@ def known_cells(archive: Archive, runs: Sequence[str] | None = None) -> dict[tup
             owner = Owner("pair", (run, step, snapshot, run_b, step_b, snapshot_b))
         known[(owner, hash_)] = KnownCell(CellState(state), attempts, n_rows)
     return known
-
-
-def known_files(archive: Archive, source: str) -> dict[str, str]:
-    """Imported files of a source: path -> sha256 of its bytes when it was imported."""
-    table = archive.query("SELECT path, sha256 FROM v_source_file WHERE source = $source", {"source": source})
-    return dict(zip(table.column("path").to_pylist(), table.column("sha256").to_pylist(), strict=True))

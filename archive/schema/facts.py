@@ -90,11 +90,6 @@ class FactTable:
         body = [pa.field(c.name, arrow_type(c), nullable=bool(c.nullable)) for c in self.body]
         return pa.schema([*index, *body])
 
-    @property
-    def stored_schema(self) -> pa.Schema:
-        """Arrow schema of the stored table, in column order."""
-        return pa.schema([pa.field(c.name, arrow_type(c)) for c in self.table.columns])
-
 
 def _fact(
     name: str,

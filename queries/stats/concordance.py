@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import permutations
 
 import numpy as np
@@ -60,13 +59,6 @@ def concordance(ranks: Floats, *, seed: int = 0) -> Concordance:
     at_least = int((null >= w - 1e-9).sum())
     p = at_least / len(null) if exact else (at_least + 1) / (len(null) + 1)
     return Concordance(w, _quantile(null), p, n_runs, n_events, exact)
-
-
-@lru_cache(maxsize=64)
-def null_quantile(n_runs: int, n_events: int) -> float:
-    """95 % quantile of W for runs with independent random orders without ties: what any W must be held against."""
-    ranks = np.tile(np.arange(1.0, n_events + 1), (n_runs, 1))
-    return concordance(ranks).q95
 
 
 def _quantile(null: Floats) -> float:

@@ -1,7 +1,7 @@
 """What the planner and the importers ask: which cells and which files are there?"""
 
 from archive.layout import Layout
-from archive.ledger import KnownCell, known_cells, known_files
+from archive.ledger import KnownCell, known_cells
 from archive.manifest import Owner
 from archive.records import Checkpoint, Measure, Quantity
 from archive.schema.base import CellState
@@ -69,5 +69,7 @@ def test_a_finished_cell_is_settled_and_a_transient_failure_is_not() -> None:
 
 def test_files_by_path(layout: Layout, archive: Archive) -> None:
     commit(layout, file_shard("a.csv", "1111", [0], value=0.1), file_shard("b/ü.csv", "2222", [1], value=0.1))
-    assert known_files(archive, "published") == {"a.csv": "1111", "b/ü.csv": "2222"}
-    assert known_files(archive, "nobody") == {}
+    assert archive.rows("SELECT source, path, sha256 FROM v_source_file ORDER BY path") == [
+        {"source": "published", "path": "a.csv", "sha256": "1111"},
+        {"source": "published", "path": "b/ü.csv", "sha256": "2222"},
+    ]

@@ -9,7 +9,6 @@ import pytest
 from archive.committer import commit_inbox
 from archive.errors import ArchiveBusy, ArchiveNotFound, UnknownName, UsageError
 from archive.layout import Layout
-from archive.ledger import known_files
 from archive.records import Checkpoint, Quantity, Run
 from archive.shard import ShardBuilder
 from archive.store import Archive
@@ -156,7 +155,7 @@ def test_a_source_takes_its_values_files_names_and_runs(make: Make) -> None:
         {"source": "other authors"},
         {"source": "pathscope"},
     ]
-    assert known_files(archive, "published") == {}
+    assert archive.rows("FROM v_source_file") == []
     assert archive.value("SELECT count(*) FROM v_head_score WHERE run = 'toy/a'") > 0
 
 
@@ -229,7 +228,7 @@ def test_an_imported_file_of_which_nothing_is_left_can_be_imported_again(make: M
     layout = make("x", sample.imported("a.csv", run="pub/a"), sample.imported("b.csv", "bb", run="pub/b"))
     drop(layout, "run", "pub/a")
 
-    assert set(known_files(Archive(layout.database), "published")) == {"b.csv"}
+    assert Archive(layout.database).rows("SELECT path FROM v_source_file") == [{"path": "b.csv"}]
 
 
 def test_dropped_results_do_not_come_back_with_the_committed_units(full: Layout) -> None:
