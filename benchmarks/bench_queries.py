@@ -32,9 +32,8 @@ LEFT_OUT: Mapping[str, str] = {
     "permutations of runs": "compare_transition_times smaller_beats_larger",
     "a jackknife over runs and documents": "agreement_by_difficulty path_dependence",
 }
-# shown without a promise, as computing takes longer than reading: an exact test over the choice of its best checkpoint for
-# every curve, a monotone fit of every curve, slices with errors by document and the furthest of a million tokens
-COMPUTING = ("benchmark_curves", "attention_pattern_catalogue", "per_token_delta")
+# shown without a promise: an exact test of every curve over the choice of its best checkpoint takes longer than reading it
+COMPUTING = ("benchmark_curves",)
 
 TEN = ("run-0*",)  # two checkpoints of each of so many runs at once
 QUESTIONS: tuple[tuple[str, Mapping[str, object]], ...] = (

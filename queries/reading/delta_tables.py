@@ -190,14 +190,13 @@ def histogram_rows(changes: Sequence[TokenChange]) -> pa.Table:
     """Counts of differences, every pair over one range: 99 % of all differences lie in it."""
     every = np.concatenate([np.abs(c.deltas.delta) for c in changes])
     reach = float(np.quantile(every, 0.99)) or float(every.max()) or 1.0
-    edges = np.linspace(-reach, reach, N_BINS + 1)
     rows = []
     for c in changes:
-        place = np.clip(np.searchsorted(edges, c.deltas.delta, "right") - 1, 0, N_BINS - 1)
-        counts = np.bincount(place, minlength=N_BINS).tolist()
+        inside = np.clip(c.deltas.delta, -reach, reach)
+        counts, edges = np.histogram(inside, N_BINS, (-reach, reach))
         rows += [
             c.deltas.pair.columns | {"lower": lower, "upper": upper, "count": n}
-            for lower, upper, n in zip(edges[:-1].tolist(), edges[1:].tolist(), counts, strict=True)
+            for lower, upper, n in zip(edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(), strict=True)
         ]
     return table_of(rows, _HISTOGRAM)
 
@@ -208,16 +207,16 @@ def sequence_rows(changes: Sequence[TokenChange]) -> pa.Table:
     for c in changes:
         d = c.deltas
         delta = d.delta
-        numbers, first, members = np.unique(d.sequence, return_index=True, return_inverse=True)
-        counts = np.bincount(members)
+        first = np.flatnonzero(np.diff(d.sequence, prepend=-1))  # tokens are read in the order of sequences
+        counts = np.diff(first, append=len(d))
         columns = {
-            "sequence": numbers,
+            "sequence": d.sequence[first],
             "document": d.document[first],
             "n_tokens": counts,
-            "mean_delta": np.bincount(members, weights=delta) / counts,
+            "mean_delta": np.add.reduceat(delta, first) / counts,
             "largest_delta": _furthest(delta, first),
         }
-        named = {name: pa.array([d.pair.columns[name]] * len(numbers)) for name in _NAMES}
+        named = {name: pa.array([d.pair.columns[name]] * len(first)) for name in _NAMES}
         tables.append(pa.table({**named, **{k: pa.array(v) for k, v in columns.items()}}).cast(_SEQUENCES))
     return pa.concat_tables(tables)
 

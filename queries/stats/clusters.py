@@ -96,9 +96,19 @@ class _Order:
         return found
 
 
+def numbered(clusters: Ints) -> Ints:
+    """The number of each item's cluster, counted from 0 in the order of their names."""
+    members: Ints
+    if (clusters[1:] >= clusters[:-1]).all():  # as documents are read: nothing to sort
+        members = np.cumsum(np.diff(clusters, prepend=clusters[:1]) > 0)
+    else:
+        _, members = np.unique(clusters, return_inverse=True)
+    return members
+
+
 def _se_of_mean(deviations: Floats, clusters: Ints) -> tuple[float, int]:
     """Standard error of the mean of items that deviate from it so, and the number of clusters."""
-    _, members = np.unique(clusters, return_inverse=True)
+    members = numbered(clusters)
     sums = np.bincount(members, weights=deviations)
     n_clusters = len(sums)
     if n_clusters < 2:

@@ -29,15 +29,17 @@ def top_share(values: Floats, share: float = 0.01) -> float:
     values: (item,), finite. Where `share` of the items is no whole number, the last item counts in part. Exponential sizes
     have share · (1 − ln share): 0.056 for 1 %. NaN without items or where nothing differs from 0.
     """
-    size = np.sort(np.abs(values))[::-1]
+    size = np.abs(values)
     total = float(size.sum())
     if not total:
         return math.nan
     wanted = share * len(size)
-    whole = math.floor(wanted + 1e-9)
-    part = max(0.0, wanted - whole)
-    rest = part * float(size[whole]) if whole < len(size) else 0.0
-    return (float(size[:whole].sum()) + rest) / total
+    whole = min(len(size), math.floor(wanted + 1e-9))
+    if whole == len(size):
+        return 1.0
+    # the item that counts in part in its place, all larger ones above it
+    size = np.partition(size, len(size) - whole - 1)[len(size) - whole - 1 :]
+    return (float(size[1:].sum()) + max(0.0, wanted - whole) * float(size[0])) / total
 
 
 def participation_ratio(values: Floats) -> float:

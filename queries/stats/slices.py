@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
+from queries.stats.clusters import numbered
 from queries.stats.distributions import t_quantile
 
 Floats = NDArray[np.float64]
@@ -45,7 +46,7 @@ def slice_means(
     slice and rest share clusters, which its error counts. Source: Cameron and Miller 2015 (CR3); Carter, Schnepel
     and Steigerwald 2017 (effective clusters).
     """
-    _, members = np.unique(clusters, return_inverse=True)
+    members = numbered(clusters)
     n_clusters = int(members.max(initial=-1)) + 1
     cells = members * n_slices + slices
     n_cells = n_clusters * n_slices

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from queries.stats.clusters import cluster_mean, cluster_spearman
+from queries.stats.clusters import cluster_mean, cluster_spearman, numbered
 
 
 def clustered(rng: np.random.Generator, n_clusters: int, size: int, share: float) -> tuple[np.ndarray, ...]:
@@ -85,3 +85,10 @@ def test_intervals_of_a_rank_correlation_cover(rho: float, share: float) -> None
     # at 40 clusters the linearised variance is a little small: 93 % is what the docstring's method gives
     assert np.mean(hits) >= 0.93 - 3 * math.sqrt(0.0651 / 400)
     assert np.mean(hits) <= 0.99
+
+
+@pytest.mark.parametrize("clusters", [[], [4], [0, 0, 2, 5, 5], [5, 0, 2, 0, 5], [-3, -3, 7]])
+def test_clusters_are_numbered_in_their_order_sorted_or_not(clusters: list[int]) -> None:
+    names, members = np.unique(np.array(clusters, int), return_inverse=True)
+    assert numbered(np.array(clusters, int)).tolist() == members.tolist()
+    assert len(names) == members.max(initial=-1) + 1
