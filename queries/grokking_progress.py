@@ -240,7 +240,11 @@ def _missing(
 def _table(
     selected: Selected, scalars: Scalars, names: Mapping[str, str], ends: Mapping[int, list[Bracket | None]]
 ) -> pa.Table:
-    parts = []
+    runs: list[str] = []
+    groups: list[str] = []
+    axis: list[Floats] = []
+    columns: dict[str, list[Floats]] = {c: [] for c in COLUMNS}
+    phases: list[str | None] = []
     for run, brackets in ends.items():
         curves = {c: scalars.curve(names[c], run) for c in COLUMNS}
         at_checkpoints = [
@@ -248,24 +252,23 @@ def _table(
         ]
         axes = [found[0] for c in at_checkpoints or COLUMNS if (found := curves[c])]
         steps = np.unique(np.concatenate(axes))
-        columns = {c: _on(steps, curves[c]) for c in COLUMNS}
-        row = selected.by_id[run]
-        parts.append(
-            pa.table(
-                {
-                    "run": pa.array([row.run] * len(steps), pa.string()),
-                    "group": pa.array([selected.groups[run]] * len(steps), pa.string()),
-                    "step": pa.array(steps.astype(np.int64)),
-                    **{c: pa.array(v, pa.float64(), from_pandas=True) for c, v in columns.items()},
-                    "phase": pa.array(phase_at(steps, brackets), pa.string()),
-                }
-            )
-        )
-    return pa.concat_tables(parts) if parts else _ROWS.empty_table()
+        axis.append(steps)
+        runs += [selected.by_id[run].run] * len(steps)
+        groups += [selected.groups[run]] * len(steps)
+        phases += phase_at(steps, brackets)
+        for c in COLUMNS:
+            columns[c].append(_on(steps, curves[c]))
+    if not ends:
+        return _ROWS.empty_table()
+    measured = {c: pa.array(np.concatenate(v), pa.float64(), from_pandas=True) for c, v in columns.items()}
+    named = {"run": runs, "group": groups, "step": np.concatenate(axis).astype(np.int64)}
+    return pa.table({**named, **measured, "phase": phases}, schema=_ROWS)
 
 
 def _on(steps: Floats, curve: tuple[Floats, Floats] | None) -> Floats:
     """Values at `steps`, NaN where there is none."""
+    if curve is not None and np.array_equal(steps, curve[0]):
+        return curve[1]
     values = np.full(len(steps), np.nan)
     if curve is not None:
         _, first, second = np.intersect1d(steps, curve[0], return_indices=True)
@@ -291,8 +294,10 @@ def _end_table(selected: Selected, ends: Mapping[int, list[Bracket | None]]) -> 
 
 def _summary(selected: Selected, ends: Mapping[int, list[Bracket | None]], level: float) -> pa.Table:
     rows = []
-    for group in dict.fromkeys(selected.groups[run] for run in ends):
-        mine = [brackets for run, brackets in ends.items() if selected.groups[run] == group]
+    groups: dict[str, list[list[Bracket | None]]] = {}
+    for run, brackets in ends.items():
+        groups.setdefault(selected.groups[run], []).append(brackets)
+    for group, mine in groups.items():
         for k, phase in enumerate(PHASES):
             known = [end for brackets in mine if (end := brackets[k]) is not None]
             rows.append({"group": group, "phase": phase, **describe_times(known, level)})

@@ -37,7 +37,10 @@ def render(archive: Archive) -> None:
     with st.sidebar:
         runs = run_pickers(known)
     try:
-        progress = ask(archive, grokking_progress, runs=runs.selection, **which(runs))
+        # word for word what `_progress` asks where the address names no frequencies: one answer for both
+        progress = ask(
+            archive, grokking_progress, runs=runs.selection, frequencies=FREQUENCIES[0], **which(runs)
+        )
     except NotComparable as error:
         warn(error)
     except UsageError as error:
