@@ -6,6 +6,7 @@ tests/test_docs.py fails where one of them is stale.
 
 import inspect
 import tempfile
+import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from archive.macros import MACROS
 from archive.records import Measure
 from archive.store import open_archive
 from archive.views import VIEWS
+from archive.worked import WORKED
 from ingest.comparison import COMPARISONS
 from ingest.importers.base import IMPORTERS
 from ingest.measure import MEASURES
@@ -31,6 +33,12 @@ from queries.registry import all_queries
 ROOT = Path(__file__).resolve().parent.parent
 LINE_LENGTH = 110
 MARK = "<!-- generated: make docs -->\n"
+ABOUT_MACROS = """\
+## Table macros
+
+Questions with arguments, for use wherever a table can stand. They leave out suspect checkpoints and excluded runs, and keep
+numbers of different quantities apart (`quantity_id`), but do not refuse what cannot be compared, as `pathscope query` does.
+"""
 
 
 def pages() -> dict[Path, str]:
@@ -38,7 +46,8 @@ def pages() -> dict[Path, str]:
     sql = ROOT / "docs" / "sql.md"
     return {
         ROOT / "docs" / "reference.md": reference(),
-        sql: sql.read_text(encoding="utf-8").split(MARK)[0] + f"{MARK}\n{macros()}\n## Views\n\n{views()}",
+        sql: sql.read_text(encoding="utf-8").split(MARK)[0]
+        + f"{MARK}\n{worked()}\n{ABOUT_MACROS}\n{macros()}\n## Views\n\n{views()}",
         ROOT / "pathscope" / "__init__.pyi": stub(),
     }
 
@@ -185,6 +194,17 @@ def views() -> str:
     return "\n".join(
         f"### {view.name}\n\n{view.about}\n\n{', '.join(columns[view.name])}\n" for view in VIEWS
     )
+
+
+def worked() -> str:
+    """Every worked question with its note and its statement, numbered."""
+    questions = (
+        textwrap.fill(f"**{number}. {one.question}** {one.note}".rstrip(), 129, break_on_hyphens=False)
+        + f"\n\n```sql\n{one.sql}\n```\n"
+        for number, one in enumerate(WORKED, 1)
+    )
+    head = "Every statement here runs on any archive; the tests run them, on an empty one too."
+    return "\n".join((f"## Worked questions\n\n{head}\n", *questions))
 
 
 def macros() -> str:

@@ -72,6 +72,9 @@ from queries.representation_similarity import representation_similarity as repre
 from queries.results import Answer as Answer
 from queries.role_history import role_history as role_history
 from queries.same_implementation import same_implementation as same_implementation
+from queries.search_effects import search_effects as search_effects
+from queries.search_heads import search_heads as search_heads
+from queries.search_neurons import search_neurons as search_neurons
 from queries.shared_roles import shared_roles as shared_roles
 from queries.smaller_beats_larger import smaller_beats_larger as smaller_beats_larger
 from queries.task_scores import task_scores as task_scores

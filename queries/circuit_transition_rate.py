@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Unpack
 
 import numpy as np
@@ -39,12 +39,14 @@ from queries.reading.roles import (
 )
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.reading.tables import floats, in_order, stretches
+from queries.reading.units import Units, among, units_by_group, units_limits
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, Verdict, readable_sql
-from queries.stats.share_over_runs import METHOD, share_over_runs
+from queries.stats.over_units import SHARE_METHOD, share_over_units
 from queries.stats.transition_shape import Shape, steps_needed, transition_shape
-from queries.wording.circuits import causal_limits, error_limits, or_nan, plural, rule_limits
+from queries.wording.circuit_rate import rate_limits, rate_sentence
+from queries.wording.circuits import causal_limits, error_limits, or_nan, rule_limits
 
 ALL_ROLES = "all roles"
 
@@ -89,8 +91,17 @@ _SUMMARY = pa.schema(
         *((name, _TEXT) for name in ("role", "group")),
         *(
             (name, _WHOLE)
-            for name in ("n_runs", "n_circuits", "n_resolved", "n_sudden", "n_gradual", "n_unresolved")
+            for name in (
+                "n_runs",
+                "n_units",
+                "n_circuits",
+                "n_resolved",
+                "n_sudden",
+                "n_gradual",
+                "n_unresolved",
+            )
         ),
+        ("unit", _TEXT),
         *((name, _REAL) for name in ("rate", "low", "high")),
         ("verdict", _TEXT),
     ]
@@ -118,7 +129,8 @@ class CircuitTransitionRate(Answer):
     (share_) and octaves between 10 and 90 % (width_), the measure followed, its first and last value, checkpoints inside
     and in all, group, steps of checkpoints that would resolve it.
     summary: per role and condition, and over all roles, how many circuits of each class, the mean over runs of the share
-    that is sudden among the resolved, its interval, verdict (yes: more than half).
+    that is sudden among the resolved, its interval over the n_units of the runs with any that share no seed, verdict (yes:
+    more than half).
     curves: run, role, head, measure, step, value.
     """
 
@@ -136,7 +148,7 @@ class CircuitTransitionRate(Answer):
                     "sudden": f"{r['n_sudden']} of {r['n_resolved']} resolved",
                     "gradual": r["n_gradual"],
                     "unresolved": r["n_unresolved"],
-                    "runs": r["n_runs"],
+                    "runs": f"{r['n_runs']}{among(r)}",
                     "share": number(r["rate"], 2),
                     "interval": interval(or_nan(r["low"]), or_nan(r["high"]), 2),
                     "verdict": r["verdict"],
@@ -170,7 +182,8 @@ def circuit_transition_rate(
 
     Followed is the first score that the role needs, a continuous one, by the rules for every rise: sudden where at least
     half of the change lies within one octave, unresolved where checkpoints are too sparse to say. Heads of one run
-    are not independent, so the interval takes the run as the unit: however many circuits it has, a run is one trial.
+    are not independent, so the interval takes the run as the unit: however many circuits it has, a run is one trial; and
+    runs that share an init or a data order are one trial together.
     """
     selected = select_runs(archive, runs)
     choices = choose_scores(archive, selected, (task, role), prompts, which)
@@ -182,12 +195,15 @@ def circuit_transition_rate(
     places = {run: k for k, run in enumerate(in_order(present, present.ids))}
     names = list(choices.roles)
     circuits.sort(key=lambda c: (names.index(c.role), places[c.run_id]))
-    summary = _summary(circuits, present, confidence)
+    units = units_by_group(present, in_order(present, present.ids))
+    summary = _summary(circuits, present, units, confidence)
     whole = [r for r in summary if r["role"] == ALL_ROLES] or summary
     only = whole[0] if len(whole) == 1 else None
-    provenance = Provenance.of(archive, [choices.by_score[s] for s in choices.needed], readings.left_out)
+    # shared seeds are taken into account here
+    used = [choices.by_score[s] for s in choices.needed]
+    provenance = replace(Provenance.of(archive, used, readings.left_out), shared_seeds=())
     return CircuitTransitionRate(
-        sentence=_sentence(task, circuits, only, len(present.runs), confidence),
+        sentence=rate_sentence(task, circuits, only, len(present.runs), confidence),
         table=pa.Table.from_pylist([_row(c, choices, present) for c in circuits], schema=_TABLE),
         summary=pa.Table.from_pylist(summary, schema=_SUMMARY),
         curves=pa.Table.from_pylist(_curve_rows(circuits, choices, present), schema=_CURVES),
@@ -199,7 +215,7 @@ def circuit_transition_rate(
         ci_low=or_nan(only["low"]) if only else math.nan,
         ci_high=or_nan(only["high"]) if only else math.nan,
         ci_level=confidence,
-        ci_method=METHOD if only and only["low"] is not None else "",
+        ci_method=SHARE_METHOD if only and only["low"] is not None else "",
         verdict=_overall(whole),
         limits=(
             *provenance.limits,
@@ -207,7 +223,8 @@ def circuit_transition_rate(
             *readings.left_out.limits,
             *rule_limits(choices.roles, levels),
             *error_limits(readings, choices.needed),
-            *_limits(circuits, present),
+            *units_limits(units, "n_sudden and the other counts"),
+            *rate_limits(circuits, present),
             *causal_limits(choices.needed),
             *index_limits(present),
         ),
@@ -295,7 +312,9 @@ def _measure(c: Circuit, choices: RoleChoices) -> str:
     return SCORES[choices.roles[c.role].scores[0]].called
 
 
-def _summary(circuits: Sequence[Circuit], present: Selected, level: float) -> list[dict[str, Any]]:
+def _summary(
+    circuits: Sequence[Circuit], present: Selected, units: Mapping[str, Units], level: float
+) -> list[dict[str, Any]]:
     rows = []
     groups = dict.fromkeys(present.groups[run] for run in in_order(present, present.ids))
     roles = list(dict.fromkeys(c.role for c in circuits))
@@ -308,12 +327,14 @@ def _summary(circuits: Sequence[Circuit], present: Selected, level: float) -> li
             resolved = [c for c in mine if c.shape.kind != "unresolved"]
             trials = Counter(c.run_id for c in resolved)
             sudden = Counter(c.run_id for c in resolved if c.shape.kind == "major_transition")
-            rate, low, high = share_over_runs([sudden[run] / n for run, n in trials.items()], level)
+            shares = [sudden[run] / n for run, n in trials.items()]
+            rate, low, high = share_over_units(shares, units[group].of(trials), level)
             rows.append(
                 {
                     "role": role,
                     "group": group,
                     "n_runs": len({c.run_id for c in mine}),
+                    **units[group].columns(trials),
                     "n_circuits": len(mine),
                     "n_resolved": len(resolved),
                     "n_sudden": count["major_transition"],
@@ -339,50 +360,3 @@ def _overall(rows: Sequence[Mapping[str, Any]]) -> Verdict | None:
     """The verdict all conditions share, unresolved where there is none; None where they differ."""
     verdicts = {r["verdict"] for r in rows} or {"unresolved"}
     return verdicts.pop() if len(verdicts) == 1 else None
-
-
-def _sentence(
-    task: str, circuits: Sequence[Circuit], only: Mapping[str, Any] | None, n_runs: int, level: float
-) -> str:
-    if not circuits:
-        return f"No head of {plural(n_runs, 'run')} is shown to have a role in {task}, so there is no circuit to follow."
-    count = Counter(c.shape.kind for c in circuits)
-    resolved = len(circuits) - count["unresolved"]
-    start = (
-        f"{count['major_transition']} of {resolved} resolved circuits of {task} form in a sudden transition"
-        if resolved
-        else f"None of {len(circuits)} circuits of {task} is resolved"
-    )
-    open_ones = f" ({count['unresolved']} unresolved)" if resolved and count["unresolved"] else ""
-    band = interval(or_nan(only["low"]), or_nan(only["high"]), 2) if only else ""
-    share = (
-        f"; {number(only['rate'], 2)} of a run's circuits, {level:.0%} interval {band}"
-        if only and band
-        else ""
-    )
-    return f"{start}{open_ones}{share}."
-
-
-def _limits(circuits: Sequence[Circuit], present: Selected) -> list[str]:
-    lines = []
-    open_ones = [c for c in circuits if c.shape.kind == "unresolved"]
-    if open_ones:
-        c = open_ones[0]
-        lines.append(
-            f"{plural(len(open_ones), 'circuit')} cannot be judged (first: {c.role} {c.head} in "
-            f"{present.by_id[c.run_id].run}: {c.shape.why}); they are not in the share."
-        )
-    without = [r.run for r in present.runs if r.run_id not in {c.run_id for c in circuits}]
-    if without:
-        lines.append(
-            f"{plural(len(without), 'run')} have no head with a role at their last checkpoint (first: {without[0]})."
-        )
-    if len({c.run_id for c in circuits if c.shape.kind != "unresolved"}) == 1:
-        lines.append("All resolved circuits are of one run, which says little of others.")
-    lines += [
-        "These are circuits that people already knew and that are there at the end: circuits nobody has found, and those that "
-        "form and vanish, may form otherwise.",
-        "That half of a change falls into one octave is a description: smooth curves have at most 0.29 (t^-0.5), but no test "
-        "against other heads of the same run is made here.",
-    ]
-    return lines

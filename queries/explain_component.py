@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Unpack
 
 import numpy as np
@@ -18,11 +18,14 @@ from queries.reading.component_scores import FEWEST_POINTS, GroupScores, read_co
 from queries.reading.quantities import Which
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.reading.trajectories import Of
+from queries.reading.units import Units, among, numbers_of, units_by_group, units_limits
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, Verdict
-from queries.stats.held_out import FEWEST_RUNS, HeldOut, held_out
-from queries.stats.means import METHOD, mean_interval
+from queries.stats.held_out import FEWEST_RUNS, FEWEST_UNITS, HeldOut, held_out
+from queries.stats.means import METHOD
+from queries.stats.over_units import METHOD as OVER_UNITS
+from queries.stats.over_units import fewest_units, mean_over_units
 from queries.stats.smooth_regression import Fit, fit_curve
 from queries.wording.explained import explained_limits, explained_sentence
 
@@ -41,7 +44,8 @@ _TABLE = pa.schema(
 _SUMMARY = pa.schema(
     [
         ("group", _TEXT),
-        ("n_runs", _WHOLE),
+        *((name, _WHOLE) for name in ("n_runs", "n_units")),
+        ("unit", _TEXT),
         *((name, _REAL) for name in ("holdout_r2", "low", "high", "swapped_r2", "p", "least_p")),
         *((name, _REAL) for name in ("r2", "walk_r2", "share")),
         ("n_checkpoints", _WHOLE),
@@ -64,10 +68,12 @@ class ExplainComponent(Answer):
     """How much of a component's scores named scalars explain.
 
     table: per run holdout_r2 (share of the variance of its scores over log time that a regression on the other runs of the group
-    predicts; below 0: worse than its mean), r2 (fitted to the run itself, with an interval by blocks of checkpoints),
+    predicts, without those that share a seed with it; below 0: worse than its mean), r2 (fitted to the run itself, with an
+    interval by blocks of checkpoints),
     walk_r2 and walk_high (mean and 95 % quantile of r2 with random walks for regressors), p_walk, share (of variance
     that the component has), n_checkpoints.
-    summary: per group the mean holdout_r2 with its interval over runs, swapped_r2 (the same with regressors of other runs), p
+    summary: per group the mean holdout_r2 with its interval over the n_units of the runs that share no seed, swapped_r2 (the
+    same with regressors of other runs), p
     (how often runs with swapped regressors are predicted as well) and least_p (what so few runs can reach), verdict: yes, no
     (surely below 0.1) or unresolved.
     coefficients: per run and regressor, in standard deviations of the scores per standard deviation of the regressor over
@@ -86,7 +92,7 @@ class ExplainComponent(Answer):
             [
                 {
                     "group": r["group"],
-                    "runs": r["n_runs"],
+                    "runs": f"{r['n_runs']}{among(r)}",
                     "held-out R²": f"{number(r['holdout_r2'], 2)} {interval(_real(r['low']), _real(r['high']), 2)}".rstrip(),
                     "with other runs' regressors": number(r["swapped_r2"], 2),
                     "p": number(r["p"], 2),
@@ -149,14 +155,19 @@ def explain_component(
         ]
         for group, scores in read.groups.items()
     }
-    predicted = {g: held_out(s.curves, s.regressors, s.weights) for g, s in read.groups.items()}
+    units = units_by_group(known, [run for scores in read.groups.values() for run in scores.run_ids])
+    predicted = {
+        g: held_out(s.curves, s.regressors, s.weights, shared=numbers_of(units[g].shared))
+        for g, s in read.groups.items()
+    }
     summary = [
-        _summary(group, scores, fits[group], predicted[group], confidence)
+        _summary(group, units[group], scores, fits[group], predicted[group], confidence)
         for group, scores in read.groups.items()
     ]
     only = summary[0] if len(summary) == 1 else None
     told = only is not None and only["holdout_r2"] is not None
-    provenance = Provenance.of(archive, read.choices, read.left_out)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, read.choices, read.left_out), shared_seeds=())
     return ExplainComponent(
         sentence=explained_sentence(of, component, regressors, summary),
         table=_table(known, read.groups, fits, predicted),
@@ -171,7 +182,7 @@ def explain_component(
         ci_low=_real(only["low"]) if only else math.nan,
         ci_high=_real(only["high"]) if only else math.nan,
         ci_level=confidence,
-        ci_method=METHOD if told else "",
+        ci_method=(OVER_UNITS if only and only["unit"] != "run" else METHOD) if told else "",
         null_name="regressors of other runs" if told else "",
         null_mean=_real(only["swapped_r2"]) if only else math.nan,
         p_value=_real(only["p"]) if only else math.nan,
@@ -179,6 +190,7 @@ def explain_component(
         limits=(
             *provenance.limits,
             *read.notes,
+            *units_limits(units, ""),
             *explained_limits(summary, read.trajectories, list(regressors)),
         ),
         provenance=provenance,
@@ -187,32 +199,35 @@ def explain_component(
 
 
 def _summary(
-    group: str, scores: GroupScores, fits: Sequence[Fit], predicted: HeldOut, level: float
+    group: str, units: Units, scores: GroupScores, fits: Sequence[Fit], predicted: HeldOut, level: float
 ) -> dict[str, Any]:
     n = len(scores.run_ids)
-    mean, low, high = mean_interval(predicted.r2, level, (None, 1.0))
+    mean, low, high = mean_over_units(predicted.r2, units.of(), level, (None, 1.0))
     return {
         "group": group,
         "n_runs": n,
+        **units.columns(),
         "holdout_r2": finite_or_none(mean),
         "low": finite_or_none(low),
         "high": finite_or_none(high),
         "swapped_r2": finite_or_none(predicted.swapped),
         "p": finite_or_none(predicted.p),
-        "least_p": max(1 / math.factorial(n), 1e-3) if n > 1 else None,
+        "least_p": finite_or_none(predicted.least_p),
         "r2": float(np.mean([f.r2 for f in fits])),
         "walk_r2": float(np.mean([f.walk_r2 for f in fits])),
         "share": float(scores.share.mean()),
         "n_checkpoints": len(scores.steps),
-        "verdict": _verdict(n, low, high, predicted.p, 1 - level),
+        "verdict": _verdict(n, fewest_units(units.of(), n), low, high, predicted.p, 1 - level),
     }
 
 
-def _verdict(n: int, low: float, high: float, p: float, alpha: float) -> Verdict:
+def _verdict(n: int, n_units: int, low: float, high: float, p: float, alpha: float) -> Verdict:
     """Yes: more than nothing in other runs, and more than other runs' regressors do. No: surely next to nothing there."""
-    if n >= FEWEST_RUNS and low > 0 and p < alpha:
+    if n < FEWEST_RUNS or n_units < FEWEST_UNITS:
+        return "unresolved"
+    if low > 0 and p < alpha:
         return "yes"
-    return "no" if n >= FEWEST_RUNS and high < NEGLIGIBLE else "unresolved"
+    return "no" if high < NEGLIGIBLE else "unresolved"
 
 
 def _table(
@@ -228,7 +243,9 @@ def _table(
                 {
                     "run": selected.by_id[run].run,
                     "group": group,
-                    "holdout_r2": float(predicted[group].r2[k]) if len(predicted[group].r2) else None,
+                    "holdout_r2": finite_or_none(float(predicted[group].r2[k]))
+                    if len(predicted[group].r2)
+                    else None,
                     "r2": fit.r2,
                     "r2_low": fit.r2_low,
                     "r2_high": fit.r2_high,

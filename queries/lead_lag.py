@@ -1,8 +1,7 @@
 """Whether measures reach a level before an event happens: in how many runs, and by how many octaves of training."""
 
 import math
-from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Unpack
 
@@ -14,19 +13,18 @@ from pydantic import Field
 from archive.store import Archive
 from queries.events.event_specs import EventTimes, find_events
 from queries.events.event_times import finite_or_none
-from queries.events.foretold import SEED_FIELDS
 from queries.parameters import CrossingRule, IntervalLevel
 from queries.reading.quantities import Which
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.reading.tables import in_order
+from queries.reading.units import Units, units_limits, units_of
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, Verdict
 from queries.stats.intervals import Bracket
 from queries.stats.lead import Lead, RunLead, lead_over_runs, run_lead
-from queries.stats.left_out import LEAST_LEVELS
 from queries.stats.multiple import Correction, adjusted
-from queries.wording.lead import lead_limits, lead_sentence, seed_limits
+from queries.wording.lead import lead_limits, lead_sentence
 
 METHOD = "Student t over runs, from both ends of every bracket"
 NULL = "leads and lags equally likely (exact sign test of the runs that are decided)"
@@ -45,7 +43,8 @@ _TABLE = pa.schema(
 _SUMMARY = pa.schema(
     [
         *((name, _TEXT) for name in ("group", "measure")),
-        *((name, _WHOLE) for name in ("n_runs", "n_leading", "n_following", "n_untold")),
+        *((name, _WHOLE) for name in ("n_runs", "n_units", "n_leading", "n_following", "n_untold")),
+        ("unit", _TEXT),
         *(
             (name, _WHOLE)
             for name in ("n_event_never", "n_measure_never", "n_neither", "n_from_start", "n_no_data")
@@ -65,7 +64,8 @@ class LeadLag(Answer):
     the first checkpoint; no data), lead_least and lead_most (octaves it lies between; None where one was never seen on
     that side), the brackets of both times, spacing (octaves between checkpoints there), times_crossed (how often the
     measure goes from below the level to it); of measures of heads or pairs the one that was first_there and the best_at_end.
-    summary: per group and measure n_leading, n_following and n_untold of n_runs; n_event_never (of these, runs where the measure
+    summary: per group and measure n_leading, n_following and n_untold of n_runs, n_units of them independent (values of the
+    seed `unit`); n_event_never (of these, runs where the measure
     got there and the event never did), n_measure_never (the event came without it), n_neither, n_from_start and
     n_no_data (not counted); lead_octaves (mean of the middles of the brackets), low and high (interval of the mean over runs
     that holds wherever in its bracket each time lies), even_low and even_high (if each is anywhere in it with
@@ -142,12 +142,12 @@ def lead_lag(
         for group, members in groups.items()
         for measure in measures
     }
-    factors = {group: _shared(selected, members) for group, members in groups.items()}
+    units = {group: units_of(selected, members) for group, members in groups.items()}
     judged = {
-        (group, measure): lead_over_runs(runs, confidence, _counting(factors[group]))
+        (group, measure): lead_over_runs(runs, confidence, list(units[group].counted.values()))
         for (group, measure), runs in leads.items()
     }
-    summary = _summary(leads, judged, correction, confidence)
+    summary = _summary(leads, judged, units, correction, confidence)
     only = summary[0] if len(summary) == 1 else None
     lead = next(iter(judged.values())) if only else None
     # shared seeds are taken into account here
@@ -171,7 +171,7 @@ def lead_lag(
         limits=(
             *provenance.limits,
             *found.limits,
-            *seed_limits(factors),
+            *units_limits(units, "n_leading and n_following"),
             *lead_limits(summary, table, rule, event, n_conditions if pooled else 1),
         ),
         provenance=provenance,
@@ -190,26 +190,6 @@ def _groups(selected: Selected, found: EventTimes, pooled: bool) -> dict[str, li
         if any(run in brackets for brackets in found.brackets.values()):
             groups.setdefault(ALL if pooled else selected.groups[run], []).append(run)
     return groups
-
-
-def _shared(selected: Selected, members: Sequence[int]) -> dict[str, list[Hashable]]:
-    """Seed -> its value in each run, of seeds that some but not all repeats of a condition share."""
-    found: dict[str, list[Hashable]] = {}
-    for name, field in SEED_FIELDS.items():
-        values = [getattr(selected.by_id[run], field) for run in members]
-        if None in values:
-            continue
-        named = [(selected.groups[run], value) for run, value in zip(members, values, strict=True)]
-        per_condition = Counter(group for group, _ in set(named))
-        if len(set(named)) < len(named) and max(per_condition.values()) > 1:
-            found[name] = list(named)
-    return found
-
-
-def _counting(shared: Mapping[str, list[Hashable]]) -> list[list[Hashable]]:
-    """Seeds of three values or more, which can say how much they matter; those of two count only where no other does."""
-    enough = [named for named in shared.values() if len(set(named)) >= LEAST_LEVELS]
-    return enough or list(shared.values())
 
 
 def _leads(found: EventTimes, measure: str, event: str, members: Sequence[int]) -> list[RunLead]:
@@ -251,6 +231,7 @@ def _rows(
 def _summary(
     leads: Mapping[tuple[str, str], Sequence[RunLead]],
     judged: Mapping[tuple[str, str], Lead],
+    units: Mapping[str, Units],
     correction: Correction,
     level: float,
 ) -> list[dict[str, Any]]:
@@ -258,12 +239,15 @@ def _summary(
     rows = []
     for ((group, measure), lead), p in zip(judged.items(), corrected.tolist(), strict=True):
         runs = leads[group, measure]
+        members = zip(units[group].runs, runs, strict=True)
+        counted = [run for run, r in members if r.order in ("leads", "follows", "untold")]
         told = [r for r in runs if r.order in ("leads", "follows", "untold")]
         rows.append(
             {
                 "group": group,
                 "measure": measure,
                 "n_runs": len(told),
+                **units[group].columns(counted),
                 "n_leading": lead.n_leading,
                 "n_following": lead.n_following,
                 "n_untold": lead.n_untold,

@@ -137,7 +137,7 @@ def match_neurons(
     """
     selected = select_runs(archive, runs)
     (found,) = choose_quantities(archive, selected, [Want((MEASURE,), TABLES)], which)
-    choice = chosen_comparison(found, MEASURE, which)
+    choice = chosen_comparison(found, MEASURE, which, selected)
     picked = pick_compared(archive, choice, step, which)
     table, sql = best_matches(archive, choice.quantity, picked, top)
     sums: dict[int, list[Row]] = {}

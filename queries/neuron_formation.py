@@ -1,8 +1,8 @@
 """When neurons come to respond to what they respond to at the end, and whether they do so suddenly."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Unpack
 
 import numpy as np
@@ -20,11 +20,13 @@ from queries.reading.formation import MEASURE, PLACES, Formation, read_formation
 from queries.reading.quantities import Which, choose_quantity
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.reading.tables import in_order
+from queries.reading.units import Units, among, units_by_group, units_limits
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, Verdict
-from queries.stats.means import METHOD, mean_interval
-from queries.stats.pooled_share import pooled_share
+from queries.stats.means import mean_interval
+from queries.stats.over_units import fewest_units
+from queries.stats.pooled_share import DIFFERENCE_METHOD, excess_over, pooled_share
 from queries.stats.shared_null import DRAWS
 from queries.stats.smooth_null import FEWEST_POINTS
 from queries.stats.token_transitions import ManyCurves, many_transitions
@@ -43,6 +45,8 @@ CONTROLS: dict[Texts, tuple[str, ...]] = {
 
 # of the neurons: with more that cannot be judged, a difference to controls says nothing
 MOST_HIDDEN = 0.5
+# independent runs: over two, a t interval of what happens to be equal says too much
+FEWEST_UNITS = 3
 
 _NEURONS = pa.schema(
     [
@@ -74,7 +78,8 @@ _SUMMARY = pa.schema(
     [
         ("group", pa.string()),
         ("places", pa.string()),
-        ("n_runs", pa.int64()),
+        *((name, pa.int64()) for name in ("n_runs", "n_units")),
+        ("unit", pa.string()),
         *((name, pa.float64()) for name in ("formed", "low", "high", "unresolved", "median_t50")),
         *((name, pa.float64()) for name in ("over_controls", "over_low", "over_high")),
         ("verdict", pa.string()),
@@ -94,9 +99,9 @@ class NeuronFormation(Answer):
     shares: per run and kind of place the share of curves that form: have a major or minor transition that rises; falling:
     with one that falls; none, unresolved.
     median_t50: of those that form.
-    summary: per condition and kind of place means over runs with intervals over runs; in the row of the neurons
-    over_controls: the mean over runs of their share less the largest share of a control, NULL where more than half of the
-    neurons cannot be judged, and the verdict.
+    summary: per condition and kind of place means over runs, intervals over the n_units of them that share no seed; in the row
+    of the neurons over_controls: the mean over runs of their share less the largest share of a control, NULL where more than
+    half of the neurons cannot be judged, and the verdict: yes (surely more than `matters`), no (surely less) or unresolved.
     Places: top (the neuron's final examples), held_out (the same tokens in other documents), other_neuron (final examples of
     another neuron), random, direction (final examples of random directions).
     """
@@ -113,7 +118,7 @@ class NeuronFormation(Answer):
                 {
                     "group": r["group"],
                     "places": r["places"],
-                    "runs": r["n_runs"],
+                    "runs": f"{r['n_runs']}{among(r)}",
                     "form suddenly": number(or_nan(r["formed"]), 3),
                     "over runs": interval(or_nan(r["low"]), or_nan(r["high"]), 2),
                     "unresolved": number(or_nan(r["unresolved"]), 2),
@@ -147,7 +152,10 @@ def neuron_formation(
         ),
     ] = "top",
     matters: Annotated[
-        float, Field(gt=0, lt=1, description="share of neurons more than of controls that would matter")
+        float,
+        Field(
+            gt=0, lt=1, description="share of neurons more than of controls that would matter: yes is more"
+        ),
     ] = 0.1,
     fdr: Annotated[
         float, Field(gt=0, lt=1, description="share of wrong ones accepted among transitions")
@@ -176,14 +184,16 @@ def neuron_formation(
     tested = [_Run(f, fdr, draws) for f in sorted(formations, key=lambda f: order[f.run_id])]
     neurons = [row for run in tested for row in run.rows(choice.selected, texts)]
     shares = [row for run in tested for row in run.shares(choice.selected)]
+    units = units_by_group(choice.selected, [run.run_id for run in tested])
     summary = [
         row
-        for group in dict.fromkeys(row["group"] for row in shares)
-        for row in _summary(group, [r for r in shares if r["group"] == group], texts, matters, confidence)
+        for group, of in units.items()
+        for row in _summary(group, [r for r in shares if r["group"] == group], of, texts, matters, confidence)
     ]
     main = [row for row in summary if row["places"] == texts]
     only = main[0] if len(main) == 1 else None
-    provenance = Provenance.of(archive, [choice], left_out)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, [choice], left_out), shared_seeds=())
     verdicts: list[Verdict] = [row["verdict"] for row in main]
     return NeuronFormation(
         sentence=formation_sentence(summary, texts, tested[0].why),
@@ -199,13 +209,14 @@ def neuron_formation(
         ci_low=or_nan(only["over_low"]) if only else math.nan,
         ci_high=or_nan(only["over_high"]) if only else math.nan,
         ci_level=confidence,
-        ci_method=METHOD if only else "",
+        ci_method=DIFFERENCE_METHOD if only else "",
         null_name="smooth curves with serial noise of like size, fitted again in every draw",
         verdict=verdicts[0] if len(set(verdicts)) == 1 else None,
         limits=(
             *provenance.limits,
             *choice.notes,
             *left_out.limits,
+            *units_limits(units, ""),
             *formation_limits(shares, texts, [(choice.selected.by_id[r.run_id].run, r.why) for r in tested]),
         ),
         provenance=provenance,
@@ -314,34 +325,64 @@ def half_risen(times: NDArray[np.float64], values: NDArray[np.float64]) -> float
 
 
 def _summary(
-    group: str, shares: Sequence[dict[str, Any]], texts: Texts, matters: float, confidence: float
+    group: str,
+    shares: Sequence[dict[str, Any]],
+    units: Units,
+    texts: Texts,
+    matters: float,
+    confidence: float,
 ) -> list[dict[str, Any]]:
     """One row per kind of place, with the claim in that of the neurons."""
     by_place = {place: [r for r in shares if r["places"] == place] for place in PLACES}
     found = []
     for place in PLACES:
         rows = by_place[place]
-        tested = [r for r in rows if r["formed"] is not None]
-        sudden = [round(r["formed"] * r["n_curves"]) for r in tested]
-        formed, low, high = pooled_share(sudden, [r["n_curves"] for r in tested], confidence)
+        tested = [run for run, r in zip(units.runs, rows, strict=True) if r["formed"] is not None]
+        known = [r for r in rows if r["formed"] is not None]
+        sudden = [round(r["formed"] * r["n_curves"]) for r in known]
+        formed, low, high = pooled_share(sudden, [r["n_curves"] for r in known], confidence, units.of(tested))
         means = {n: mean_interval([or_nan(r[n]) for r in rows])[0] for n in ("unresolved", "median_t50")}
         row = {"formed": formed, "low": low, "high": high, **means}
-        known = {name: finite_or_none(value) for name, value in row.items()}
-        found.append({"group": group, "places": place, "n_runs": len(tested), **known})
-    controls = np.array([[or_nan(r["formed"]) for r in by_place[place]] for place in CONTROLS[texts]])
-    largest = np.where(
-        np.isnan(controls).all(0), np.nan, np.nanmax(np.nan_to_num(controls, nan=-1.0), axis=0)
-    )
-    mine = np.array([or_nan(r["formed"]) for r in by_place[texts]])
-    # what cannot be judged may be a transition: of the neurons, for a verdict that there is none
-    hidden = np.array([or_nan(r["unresolved"]) for r in by_place[texts]])
-    over, low, high = mean_interval(mine - largest, confidence)
-    most = mean_interval(mine + hidden - largest, confidence)[2]
-    whole = not np.isnan(mine).any()
-    verdict: Verdict = "yes" if low > 0 else "no" if whole and most < matters else "unresolved"
-    claim = {"over_controls": over, "over_low": low, "over_high": high}
-    if mean_interval(hidden)[0] > MOST_HIDDEN:  # nothing found among what nobody could find is no number
-        claim = dict.fromkeys(claim, math.nan)
-        verdict = "unresolved"
+        numbers = {name: finite_or_none(value) for name, value in row.items()}
+        found.append(
+            {"group": group, "places": place, "n_runs": len(tested), **units.columns(tested), **numbers}
+        )
+    claim, verdict = _claim(by_place, units, texts, matters, confidence)
     found[PLACES.index(texts)] |= {**{n: finite_or_none(v) for n, v in claim.items()}, "verdict": verdict}
     return found
+
+
+def _claim(
+    by_place: Mapping[str, Sequence[dict[str, Any]]],
+    units: Units,
+    texts: Texts,
+    matters: float,
+    confidence: float,
+) -> tuple[dict[str, float], Verdict]:
+    """By how much neurons exceed the largest control of their run, and whether that is surely more or less than matters."""
+    runs, mine, controls = [], [], []
+    for k, run in enumerate(units.runs):
+        beside = [by_place[place][k] for place in CONTROLS[texts]]
+        beside = [r for r in beside if r["formed"] is not None]
+        if by_place[texts][k]["formed"] is not None and beside:
+            runs.append(run)
+            mine.append(by_place[texts][k])
+            controls.append(max(beside, key=lambda r: r["formed"]))
+    nothing = dict.fromkeys(("over_controls", "over_low", "over_high"), math.nan)
+    if not runs:
+        return nothing, "unresolved"
+    shared = units.of(runs)
+    trials, other_trials = ([r["n_curves"] for r in rows] for rows in (mine, controls))
+    others = [r["formed"] * r["n_curves"] for r in controls]
+    sudden = [r["formed"] * r["n_curves"] for r in mine]
+    # what cannot be judged may be a transition: of the neurons, for a verdict that there is none
+    hidden = [r["unresolved"] * r["n_curves"] for r in mine]
+    over, low, high = excess_over(sudden, trials, others, other_trials, confidence, shared)
+    all_of_them = [a + b for a, b in zip(sudden, hidden, strict=True)]
+    _, _, most = excess_over(all_of_them, trials, others, other_trials, confidence, shared)
+    if mean_interval([r["unresolved"] for r in mine])[0] > MOST_HIDDEN:
+        return nothing, "unresolved"  # nothing found among what nobody could find is no number
+    whole, enough = len(runs) == len(units.runs), fewest_units(shared, len(runs)) >= FEWEST_UNITS
+    surely: Verdict = "yes" if low > matters else "no" if whole and most < matters else "unresolved"
+    verdict = surely if enough else "unresolved"
+    return {"over_controls": over, "over_low": low, "over_high": high}, verdict

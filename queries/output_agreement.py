@@ -21,7 +21,7 @@ from queries.reading.output_pairs import agreement_of_lists, agreement_of_losses
 from queries.reading.quantities import Which
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.reading.tables import in_order, only_value
-from queries.reading.token_outputs import Choices, Outputs, choose_outputs, read_lists, read_losses
+from queries.reading.token_outputs import By, Choices, Outputs, choose_outputs, read_lists, read_losses
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, Verdict
@@ -127,6 +127,7 @@ def output_agreement(
     *,
     runs: Runs = ALL_RUNS,
     step: Step = "final",
+    by: By = "auto",
     confidence: IntervalLevel = 0.95,
     **which: Unpack[Which],
 ) -> OutputAgreement:
@@ -138,7 +139,7 @@ def output_agreement(
     are taken; they share runs, so the interval of their mean leaves out one run at a time.
     """
     selected = select_runs(archive, runs)
-    choices = choose_outputs(archive, selected, which)
+    choices = choose_outputs(archive, selected, which, by)
     read = _read(archive, choices, step, which)
     if not 2 <= len(read.run_ids) <= MOST_RUNS:
         names = ", ".join(selected.by_id[run].run for run in read.run_ids[:3])

@@ -1,8 +1,8 @@
 """Which curves have a phase transition: every series of a measure tested, with one class each."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Unpack
 
 import numpy as np
@@ -17,9 +17,11 @@ from queries.reading.quantities import Which
 from queries.reading.select import ALL_RUNS, Runs, select_runs
 from queries.reading.series import SeriesRead, matching, read_series, read_task_series, refuse_too_many
 from queries.reading.tables import floats, stretches
+from queries.reading.units import among, units_by_group, units_limits
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, Verdict
+from queries.stats.over_units import SHARE_METHOD
 from queries.stats.smooth_null import MOST_DRAWS
 from queries.stats.transition_verdict import FEWEST_CONTROLS
 from queries.stats.transitions import Found, Series, find_transitions
@@ -38,13 +40,16 @@ class PhaseTransitions(Answer):
     spacing: the widest gap between checkpoints there in octaves, under which no width can be claimed. share, half_share,
     two_share: of the range within one octave, half of one and two; linear_share: within 5 % of linear time; steepness:
     largest over median slope per octave. t10, t50, t90 with the last point before each (_after), width_low, width_high:
-    octaves from 10 to 90 %; n_inside: points between. w with its interval: width of the best sigmoid in octaves, none
+    octaves from 10 to 90 %; share_low, share_high: least and most of that change in one octave; n_inside: points between. These
+    are there for series that are too short for the test, too. w with its interval: width of the best sigmoid in octaves, none
     where it is below half the spacing; sigmoid_gain, sigmoid_gain_linear: by how much AICc prefers it to the smooth curve,
     in log and in linear time. smooth_curve, sigma, rho: the null and its noise; detectable_w: widest sigmoid that would
     have been found. controls, beyond: matched series of the run and the share of them that change less. _discrete: the
     same of the discrete metric of the pair. needed: steps of checkpoints that would resolve it.
-    summary: per condition and series how many of the runs have which class, with the exact interval of the share with a
-    major transition among those resolved. measured_in: unit of the values. curves: run, group, series, step, value.
+    summary: per condition and series how many of the runs have which class, with the interval of the share with a major
+    transition among those resolved, over the n_units of these that share no seed (exact where every run is one). measured_in:
+    unit of the values. curves: run, group, series, step, value, and
+    smooth, the value of the best smooth curve at steps that the test used (none for the discrete member of a pair).
     """
 
     label: str
@@ -60,7 +65,7 @@ class PhaseTransitions(Answer):
                 {
                     "group": r["group"],
                     "series": r["series"],
-                    "major": f"{r['n_major']} of {r['n_resolved']} resolved runs",
+                    "major": f"{r['n_major']} of {r['n_resolved']} resolved runs{among(r)}",
                     "share of runs": interval(r["share_low"], r["share_high"], 2),
                     "minor": r["n_minor"],
                     "metric or axis only": r["n_metric_only"] + r["n_axis_only"],
@@ -128,6 +133,9 @@ def phase_transitions(
         int,
         Field(ge=99, le=99_999, description="most draws per series; they stop early where nothing is found"),
     ] = MOST_DRAWS,
+    describe_only: Annotated[
+        bool, Field(description="only describe the curves, which is quick; every class is then unresolved")
+    ] = False,
     most: Annotated[int, Field(ge=1, description="refuse to test more series than this")] = 2000,
     confidence: IntervalLevel = 0.95,
     **which: Unpack[Which],
@@ -148,33 +156,41 @@ def phase_transitions(
     keys, all_series = _series(read, series)
     asked = [key for key, s in zip(keys, all_series, strict=True) if s.asked]
     refuse_too_many(len(asked), most)
-    found = find_transitions(all_series, fdr=fdr, most_draws=draws, controls_required=controls == "required")
+    most_draws = 0 if describe_only else draws
+    found = find_transitions(
+        all_series, fdr=fdr, most_draws=most_draws, controls_required=controls == "required"
+    )
     selected = read.selected
     members: list[Member] = [
         ({"run": selected.by_id[run].run, "group": selected.groups[run], "series": name}, f)
         for (run, name), f in zip(asked, found, strict=True)
     ]
-    summary = settings(members, read.choice.quantity.table_name, confidence)
+    summary = settings(members, selected, read.choice.quantity.table_name, confidence)
+    units = units_by_group(selected, dict.fromkeys(run for run, _ in asked))
     groups = summary.to_pylist()
     only = groups[0] if len(groups) == 1 else None
     known = only is not None and only["n_resolved"] > 0
     alone = found[0].tested if len(found) == 1 else None
-    provenance = Provenance.of(archive, read.choices, read.left_out)
-    smallest = len(found) / (draws + 1)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, read.choices, read.left_out), shared_seeds=())
+    counted = only is not None and bool(units[only["group"]].counted)
+    smallest = 0.0 if describe_only else len(found) / (draws + 1)
     return PhaseTransitions(
         sentence=answer_sentence(read.label, [f for _, f in members], only),
         table=pa.Table.from_pylist([transition_row(key, f) for key, f in members], schema=TABLE),
         summary=summary,
         label=read.label,
         fdr=fdr,
-        curves=_curves(read, set(asked)),
+        curves=_curves(read, dict(zip(asked, found, strict=True))),
         n_runs=len({run for run, _ in asked}),
         measured_in=read.choice.quantity.shown_unit,
         estimate=only["n_major"] / only["n_resolved"] if only and known else math.nan,
         ci_low=only["share_low"] if only and known else math.nan,
         ci_high=only["share_high"] if only and known else math.nan,
         ci_level=confidence,
-        ci_method="share of runs with a major transition, exact binomial" if known else "",
+        ci_method=f"share of runs with a major transition, {SHARE_METHOD if counted else 'exact binomial'}"
+        if known
+        else "",
         null_name="the best smooth curve with serial noise, fitted again in every draw",
         p_value=alone.p if alone else math.nan,
         q_value=alone.q if alone else math.nan,
@@ -184,6 +200,7 @@ def phase_transitions(
             *dict.fromkeys(
                 (*(n for c in read.choices for n in c.notes), *read.left_out.limits, *read.skipped)
             ),
+            *units_limits(units, "n_major and the other counts"),
             *answer_limits(members, read, f"{smallest:.2g}" if smallest > fdr else ""),
         ),
         provenance=provenance,
@@ -222,10 +239,21 @@ def _by_series(table: pa.Table | None) -> dict[tuple[int, str], tuple[np.ndarray
     }
 
 
-def _curves(read: SeriesRead, asked: set[tuple[int, str]]) -> pa.Table:
-    keys = zip(read.table["run_id"].to_pylist(), read.table["series"].to_pylist(), strict=True)
-    kept = read.table.filter(pa.array([key in asked for key in keys]))
-    return kept.select(["run", "group", "series", "step", "value"])
+def _curves(read: SeriesRead, found: Mapping[tuple[int, str], Found]) -> pa.Table:
+    keys = list(zip(read.table["run_id"].to_pylist(), read.table["series"].to_pylist(), strict=True))
+    # of a discrete measure with a partner the smooth curve is the partner's
+    fits = {
+        key: dict(zip(f.tested.smooth[0].tolist(), f.tested.smooth[1].tolist(), strict=True))
+        for key, f in found.items()
+        if f.tested.smooth and not (read.discrete and f.discrete)
+    }
+    steps = read.table["step"].to_pylist()
+    smooth = [
+        fits[key].get(float(step)) if key in fits else None for key, step in zip(keys, steps, strict=True)
+    ]
+    table = read.table.append_column("smooth", pa.array(smooth, pa.float64()))
+    kept = table.filter(pa.array([key in found for key in keys]))
+    return kept.select(["run", "group", "series", "step", "value", "smooth"])
 
 
 def _overall(verdicts: Sequence[Verdict]) -> Verdict | None:

@@ -1,8 +1,8 @@
 """Whether a smooth loss is made of many small sharp steps: the loss of every token tested for a transition."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Unpack
 
 import numpy as np
@@ -25,12 +25,14 @@ from queries.reading.quantities import Which, choose_quantity
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.reading.tables import in_order
 from queries.reading.token_curves import Sampled, TokenCurves, read_token_curves
+from queries.reading.units import Units, among, units_by_group, units_limits
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, Verdict
 from queries.stats.clustered_share import METHOD as CLUSTERED
 from queries.stats.clustered_share import clustered_share
 from queries.stats.means import mean_interval
+from queries.stats.over_units import mean_over_units
 from queries.stats.shared_null import DRAWS
 from queries.stats.smooth_null import FEWEST_POINTS
 from queries.stats.token_transitions import BEYOND, ManyCurves, busiest_octave, many_transitions
@@ -40,6 +42,7 @@ from queries.wording.circuits import or_nan
 from queries.wording.quanta import percent, quanta_limits, quanta_sentence
 
 METHOD = "wider of Student t over runs and the mean of the runs' intervals over documents"
+OVER_UNITS = METHOD.replace("runs and", "independent seeds and")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -58,7 +61,8 @@ class QuantaHistogram(Answer):
     the mean curve of all tokens. r2, share_of_change: of the mean curve that the steps of the tokens with a transition
     make; median_t50: of those. why: a run was not
     tested, empty where it was.
-    summary: per condition the mean over its n_runs tested runs with the interval over runs, and the verdict.
+    summary: per condition the mean over its n_runs tested runs with the interval over the n_units of them that share no seed,
+    and the verdict.
     shares: run, from_share, to_share, tokens, null: the histogram of shares. t50s: run, from_step, to_step, major, minor,
     falls: by octaves of steps; tokens: per run the 20 with the largest excess among those with a transition, with place and
     token. curves: run, step, mean, steps: the mean curve and the sum of the steps.
@@ -78,7 +82,7 @@ class QuantaHistogram(Answer):
             [
                 {
                     "group": r["group"],
-                    "runs": r["n_runs"],
+                    "runs": f"{r['n_runs']}{among(r)}",
                     "beyond smooth curves": percent(r["excess_fraction"]),
                     "over runs": interval(or_nan(r["low"]), or_nan(r["high"]), 2),
                     "major": percent(r["major"]),
@@ -153,11 +157,13 @@ def quanta_histogram(
         for curves in sorted(sampled.curves, key=lambda c: order[c.run_id])
     ]
     rows = [_row(run, sampled, choice.selected, confidence) for run in found]
-    summary = _summary(rows, matters, confidence)
+    units = units_by_group(choice.selected, [curves.run_id for curves, _ in found])
+    summary = _summary(rows, units, matters, confidence)
     only = summary[0] if len(summary) == 1 else None
     # one run has an interval over documents, which is not that of a claim about runs
     alone = rows[0] if len(rows) == 1 else None
-    provenance = Provenance.of(archive, [choice], left_out)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, [choice], left_out), shared_seeds=())
     verdicts: list[Verdict] = [r["verdict"] for r in summary]
     return QuantaHistogram(
         sentence=quanta_sentence(rows, summary),
@@ -176,7 +182,7 @@ def quanta_histogram(
         ci_low=alone["low"] if alone else only["low"] if only else math.nan,
         ci_high=alone["high"] if alone else only["high"] if only else math.nan,
         ci_level=confidence,
-        ci_method=CLUSTERED if alone else METHOD if only else "",
+        ci_method=CLUSTERED if alone else _method(only) if only else "",
         null_name="smooth curves with serial noise of like size, fitted again in every draw, corrected by their own test",
         null_mean=BEYOND,
         verdict=verdicts[0] if len(set(verdicts)) == 1 else None,
@@ -184,6 +190,7 @@ def quanta_histogram(
             *provenance.limits,
             *choice.notes,
             *left_out.limits,
+            *units_limits(units, ""),
             *quanta_limits(rows, sampled, measure, max_tokens=max_tokens, seed=seed),
         ),
         provenance=provenance,
@@ -257,9 +264,15 @@ def _median(values: np.ndarray) -> float:
     return float(np.median(known)) if len(known) else math.nan
 
 
-def _over_runs(rows: Sequence[dict[str, Any]], name: str, confidence: float) -> tuple[float, float, float]:
+def _method(row: Mapping[str, Any]) -> str:
+    return METHOD if row["unit"] == "run" else OVER_UNITS
+
+
+def _over_runs(
+    rows: Sequence[dict[str, Any]], units: Units, name: str, confidence: float
+) -> tuple[float, float, float]:
     """Mean of a share of tokens with its interval; runs that agree by chance are no surer than their documents are."""
-    mean, low, high = mean_interval([r[name] for r in rows], confidence, (0.0, 1.0))
+    mean, low, high = mean_over_units([r[name] for r in rows], units.of(), confidence, (0.0, 1.0))
     if math.isnan(low):
         return mean, low, high
     below, above = (
@@ -268,17 +281,21 @@ def _over_runs(rows: Sequence[dict[str, Any]], name: str, confidence: float) -> 
     return mean, max(0.0, min(low, below)), min(1.0, max(high, above))
 
 
-def _summary(rows: Sequence[dict[str, Any]], matters: float, confidence: float) -> list[dict[str, Any]]:
+def _summary(
+    rows: Sequence[dict[str, Any]], units: Mapping[str, Units], matters: float, confidence: float
+) -> list[dict[str, Any]]:
     found = []
     for group in dict.fromkeys(row["group"] for row in rows):
         mine = [row for row in rows if row["group"] == group]
-        fraction, low, high = _over_runs(mine, "excess_fraction", confidence)
+        of = units[group]
+        tested = [run for run, r in zip(of.runs, mine, strict=True) if not r["why"]]
+        fraction, low, high = _over_runs(mine, of, "excess_fraction", confidence)
         # what noise hides may be a transition as well
-        most = mean_interval([r["excess_fraction"] + r["unresolved"] for r in mine], confidence, (0.0, 1.0))[
-            2
-        ]
+        _, _, most = mean_over_units(
+            [r["excess_fraction"] + r["unresolved"] for r in mine], of.of(), confidence, (0.0, 1.0)
+        )
         # what comes in one octave in most tokens is no evidence of many steps
-        spread = _over_runs(mine, "spread_fraction", confidence)[1]
+        spread = _over_runs(mine, of, "spread_fraction", confidence)[1]
         verdict: Verdict = "yes" if spread > matters else "no" if most < matters else "unresolved"
         means = (
             "major",
@@ -293,7 +310,8 @@ def _summary(rows: Sequence[dict[str, Any]], matters: float, confidence: float) 
         found.append(
             {
                 "group": group,
-                "n_runs": sum(not r["why"] for r in mine),
+                "n_runs": len(tested),
+                **of.columns(tested),
                 "excess_fraction": fraction,
                 "low": low,
                 "high": high,

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Unpack
 
 import numpy as np
@@ -18,11 +18,11 @@ from queries.reading.curves import Axis
 from queries.reading.induction import SMALLEST_FALL, Fall, Formation, choose_induction, read_formations
 from queries.reading.quantities import Which
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
+from queries.reading.units import Units, among, units_by_group, units_limits
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, Verdict
-from queries.stats.few_runs import share_interval
-from queries.stats.means import mean_interval
+from queries.stats.over_units import mean_over_units, share_over_units
 
 _TEXT, _WHOLE, _REAL, _STEPS = pa.string(), pa.int64(), pa.float64(), pa.list_(pa.int64())
 _TABLE = pa.schema(
@@ -49,8 +49,9 @@ _SUMMARY = pa.schema(
         ("group", pa.string()),
         *(
             (name, pa.int64())
-            for name in ("n_runs", "n_resolved", "n_major", "n_gradual", "n_none", "n_unresolved")
+            for name in ("n_runs", "n_resolved", "n_units", "n_major", "n_gradual", "n_none", "n_unresolved")
         ),
+        ("unit", pa.string()),
         *(
             (name, pa.float64())
             for name in ("share_low", "share_high", "median", "median_low", "median_high")
@@ -75,8 +76,9 @@ class ReplicateInductionTransition(Answer):
     n_inside: checkpoints with between 10 and 90 % done; icl_ and copies_: in-context score and loss on later copies
     before and after the rise, octaves by which their middle comes later, and whether they fall together with it;
     needed: steps of checkpoints that would resolve it; measurable: checkpoints that are there but not measured.
-    summary: per condition how many runs of each class, the exact interval of the share with a major transition
-    among the resolved, median time, spread, mean lags with intervals, verdict.
+    summary: per condition how many runs of each class, the interval of the share with a major transition among the
+    resolved, over the n_units of these that share no seed (exact where every run is one), median time, spread, mean lags
+    with intervals, verdict.
     curves: run, step, score of the best head.
     """
 
@@ -92,7 +94,7 @@ class ReplicateInductionTransition(Answer):
             [
                 {
                     "group": r["group"],
-                    "major": f"{r['n_major']} of {r['n_resolved']} resolved",
+                    "major": f"{r['n_major']} of {r['n_resolved']} resolved{among(r)}",
                     "share of runs": interval(r["share_low"], r["share_high"], 2),
                     "gradual": r["n_gradual"],
                     "none": r["n_none"],
@@ -141,11 +143,13 @@ def replicate_induction_transition(
     choices = choose_induction(archive, selected, icl_eval_set, which)
     formations, left_out, sql = read_formations(archive, choices, level, axis, which)
     rows = [_row(choices.score.selected, f) for f in formations]
-    summary = _summary(choices.score.selected, formations, confidence)
+    units = units_by_group(choices.score.selected, [f.run_id for f in formations])
+    summary = _summary(choices.score.selected, formations, units, confidence)
     groups = summary.to_pylist()
     only = groups[0] if len(groups) == 1 else None
     unit = "steps" if axis == "step" else "tokens"
-    provenance = Provenance.of(archive, choices.all, left_out)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, choices.all, left_out), shared_seeds=())
     known = only is not None and only["median"] is not None
     return ReplicateInductionTransition(
         sentence=_sentence(formations, only, confidence, unit),
@@ -168,6 +172,7 @@ def replicate_induction_transition(
             *dict.fromkeys(note for c in choices.all for note in c.notes),
             *choices.notes,
             *left_out.limits,
+            *units_limits(units, "n_major and the other counts"),
             *_limits(choices.score.selected, formations, level),
         ),
         provenance=provenance,
@@ -210,29 +215,35 @@ def _row(selected: Selected, f: Formation) -> dict[str, object]:
     return row
 
 
-def _summary(selected: Selected, formations: Sequence[Formation], level: float) -> pa.Table:
+def _summary(
+    selected: Selected, formations: Sequence[Formation], units: Mapping[str, Units], level: float
+) -> pa.Table:
     rows = []
     for group in dict.fromkeys(selected.groups[f.run_id] for f in formations):
         mine = [f for f in formations if selected.groups[f.run_id] == group]
         count = Counter(f.kind for f in mine)
-        resolved = len(mine) - count["unresolved"]
-        times = describe_times([f.middle for f in mine if f.middle.n_points], level)
-        share = share_interval(count["major_transition"], resolved, level)
+        of = units[group].of
+        resolved = {f.run_id: f.kind == "major_transition" for f in mine if f.kind != "unresolved"}
+        timed = {f.run_id: f.middle for f in mine if f.middle.n_points}
+        times = describe_times(list(timed.values()), level, of(timed))
+        major, shared = list(resolved.values()), of(resolved)
+        share = share_over_units(major, shared, level)
         row: dict[str, object] = {
             "group": group,
             "n_runs": len(mine),
-            "n_resolved": resolved,
+            "n_resolved": len(resolved),
+            **units[group].columns(resolved),
             "n_major": count["major_transition"],
             "n_gradual": count["gradual"],
             "n_none": count["none"],
             "n_unresolved": count["unresolved"],
-            "share_low": share[0],
-            "share_high": share[1],
+            "share_low": share[1],
+            "share_high": share[2],
             **{name: times[name] for name in _OF_TIMES},
-            "verdict": _verdict(count["major_transition"], resolved),
+            "verdict": _verdict(share_over_units(major, shared, 0.9)),
         }
         for name, falls in (("icl", [f.icl for f in mine]), ("copies", [f.copies for f in mine])):
-            mean, low, high = mean_interval([_middle_lag(fall) for fall in falls], level)
+            mean, low, high = mean_over_units([_middle_lag(fall) for fall in falls], of(), level)
             row |= {f"{name}_lag": finite_or_none(mean), f"{name}_lag_low": low, f"{name}_lag_high": high}
             row[f"n_{name}_together"] = sum(fall.together == "yes" for fall in falls)
         rows.append(row)
@@ -243,9 +254,9 @@ def _middle_lag(fall: Fall) -> float:
     return (fall.lag[0] + fall.lag[1]) / 2 if all(map(math.isfinite, fall.lag)) else math.nan
 
 
-def _verdict(n_major: int, n_resolved: int) -> Verdict:
-    """Whether more than half of such runs have one: a one-sided exact bound at 95 %, so 5 of 5 is the least for yes."""
-    low, high = share_interval(n_major, n_resolved, 0.9)
+def _verdict(share: tuple[float, float, float]) -> Verdict:
+    """Whether more than half of such runs have one: one-sided bounds at 95 %: 5 of 5 independent ones at least."""
+    _, low, high = share
     if low > 0.5:
         return "yes"
     return "no" if high < 0.5 else "unresolved"
@@ -272,7 +283,8 @@ def _sentence(
     count = Counter(f.kind for f in formations)
     resolved = len(formations) - count["unresolved"]
     start = (
-        f"{count['major_transition']} of {resolved} resolved runs make at least half of the rise within one octave"
+        f"{count['major_transition']} of {resolved} resolved runs{among(only) if only else ''} make at least half of the rise "
+        "within one octave"
         if resolved
         else f"None of {len(formations)} run(s) is resolved"
     )

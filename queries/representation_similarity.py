@@ -181,7 +181,7 @@ def _choose(archive: Archive, selected: Selected, which: Which) -> Choice:
         Want((MEASURE,), TABLES),
     ]
     residual, every = choose_quantities(archive, selected, wants, which)
-    return chosen_comparison(residual if isinstance(residual, Choice) else every, MEASURE, which)
+    return chosen_comparison(residual if isinstance(residual, Choice) else every, MEASURE, which, selected)
 
 
 def _is_at(site: str, quantity: Quantity) -> bool:

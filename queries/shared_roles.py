@@ -18,6 +18,7 @@ from queries.reading.quantities import Which
 from queries.reading.role_holders import (
     Holders,
     SharedLayer,
+    common_by_init,
     find_holders,
     find_starts,
     role_grid,
@@ -198,7 +199,7 @@ def shared_roles(
         ends = [p for p in starts if set(p) <= set(mine) and (kind == "depth" or starts[p].layers)]
         found = [_pair(selected, name, mine, pair, starts[pair], kind) for pair in ends]
         pairs += found
-        summary.append(_summary(name, kind, mine, ends, starts, found, shared, confidence))
+        summary.append(_summary(selected, name, kind, mine, ends, starts, found, shared, confidence))
     only = summary[0] if len(summary) == 1 else None
     used = in_order(selected, selected.ids)
     steps = readings.rows["step"].unique().to_pylist()
@@ -317,6 +318,7 @@ def _pair(
 
 
 def _summary(
+    selected: Selected,
     role: str,
     kind: Kind,
     holders: Mapping[int, Holders],
@@ -364,7 +366,7 @@ def _summary(
             "common_by_chance": common.expected,
             "p_common": common.p,
             "least_p": common.least_p,
-            "heads": " ".join(f"L{s.number}H{h}" for s in shared for h in sorted(s.layer.common)),
+            "heads": common_by_init(selected, shared),
         }
     return row | {"verdict": _verdict(row, null, _most(pairs), level)}
 

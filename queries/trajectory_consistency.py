@@ -1,8 +1,8 @@
 """Whether training goes somewhere, and all runs the same way: displacement exponents and cosines, held against walks."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Unpack
 
 import numpy as np
@@ -19,6 +19,7 @@ from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.reading.sketches import Cosines, read_cosines
 from queries.reading.tables import in_order
 from queries.reading.trajectories import Of, Trajectory, read_trajectories, trajectory_wants
+from queries.reading.units import Units, among, units_by_group, units_limits
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, Verdict
@@ -31,10 +32,11 @@ from queries.stats.displacement import (
     phase_borders,
 )
 from queries.stats.distributions import binomial_tail
-from queries.stats.few_runs import detectable_paired_difference
-from queries.stats.means import METHOD, mean_interval
+from queries.stats.means import METHOD
+from queries.stats.over_units import METHOD as OVER_UNITS
+from queries.stats.over_units import detectable_mean, fewest_units, mean_over_units, p_over_units
 from queries.stats.shared_direction import shared_direction
-from queries.wording.consistency import consistency_limits, consistency_sentence
+from queries.wording.consistency import consistency_limits, consistency_sentence, p_words
 
 ALPHA = 0.05
 FEWEST_RUNS = 3
@@ -53,13 +55,14 @@ _TABLE = pa.schema(
 _SUMMARY = pa.schema(
     [
         *((name, _TEXT) for name in ("group", "phase")),
-        ("n_runs", _WHOLE),
+        *((name, _WHOLE) for name in ("n_runs", "n_units")),
+        ("unit", _TEXT),
         *((name, _REAL) for name in ("exponent", "low", "high", "walk", "straight")),
         *((name, _REAL) for name in ("directedness", "directedness_low", "directedness_high")),
         ("n_beyond", _WHOLE),
         *((name, _REAL) for name in ("p", "detectable")),
         ("verdict", _TEXT),
-        ("n_pairs", _WHOLE),
+        *((name, _WHOLE) for name in ("n_pairs", "n_pairs_dropped")),
         *((name, _REAL) for name in ("cosine", "cosine_low", "cosine_high", "p_random", "p_signs")),
         ("same_way", _TEXT),
     ]
@@ -81,12 +84,14 @@ class TrajectoryConsistency(Answer):
     table: per run and phase (all; early, middle, late: thirds of log time) the exponent h of |x(t) − x(s)| ~ (t − s)^h, walk
     and straight (what random walks and a straight line with the run's own step lengths have), directedness (0 walk, 1
     straight, below 0 it comes back), walk_low and walk_high (95 % of walks), p (share of walks that get as far).
-    summary: per group and phase the means over runs, low and high (of the exponent), directedness_low and _high,
-    n_beyond (runs beyond 95 % of their walks) and p (of so many by chance), detectable (smallest excess of the exponent
+    summary: per group and phase the means over runs, low and high (of the exponent), directedness_low and _high: intervals over
+    the n_units of the runs that share no seed; n_beyond (runs beyond 95 % of their walks) and p (of so many such units by
+    chance), detectable (smallest excess of the exponent
     over walks that so many runs would show), verdict: directed, returning (below walks),
     walk (surely less than 0.1 directed) or unresolved; cosine: mean over n_pairs of runs of the cosine between what they
-    move over the phase, with its interval, p_random (independent uniform directions) and p_signs (each run turned round or
-    not, exact), same_way: yes, unresolved, or not comparable.
+    move over the phase, with its interval, p_random (independent uniform directions; 1e-12 stands for less) and p_signs (each
+    run, or seed, turned round or not, exact), same_way: yes, unresolved, or not comparable. Of pairs of outputs those that share
+    a seed do not count where others share none.
     pairs: the cosine of every two runs that may be compared, and why they may.
     """
 
@@ -101,13 +106,14 @@ class TrajectoryConsistency(Answer):
                 {
                     "group": r["group"],
                     "phase": r["phase"],
+                    "runs": f"{r['n_runs']}{among(r)}",
                     "exponent": f"{number(r['exponent'], 2)} {_within(r['low'], r['high'])}".rstrip(),
                     "walk": number(r["walk"], 2),
                     "straight": number(r["straight"], 2),
                     "directedness": f"{number(r['directedness'], 2)} {_within(r['directedness_low'], r['directedness_high'])}",
                     "verdict": r["verdict"],
                     "cosine": f"{number(r['cosine'], 2)} {_within(r['cosine_low'], r['cosine_high'])}".rstrip(),
-                    "same way": r["same_way"],
+                    "same way": _same_way(r),
                 }
                 for r in rows
             ]
@@ -169,15 +175,17 @@ def trajectory_consistency(
         if isinstance(sketch, Choice)
         else None
     )
+    units = units_by_group(known, used)
     summary = [
-        _summary(group, phase, members, per_run, cosines, dimensions, confidence)
-        for group, members in groups.items()
+        _summary(group, phase, units[group], per_run, cosines, dimensions, confidence)
+        for group in groups
         for phase in PHASES
     ]
     only = summary[0] if len(groups) == 1 else None
     choices = [trajectories.choice, *([sketch] if isinstance(sketch, Choice) and cosines else [])]
     choices = list({c.quantity.quantity_id: c for c in choices}.values())
-    provenance = Provenance.of(archive, choices, trajectories.left_out)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, choices, trajectories.left_out), shared_seeds=())
     whole = only is not None and only["exponent"] is not None
     return TrajectoryConsistency(
         sentence=consistency_sentence(of, summary, n_runs=len(used)),
@@ -191,7 +199,9 @@ def trajectory_consistency(
         ci_low=_real(only["low"]) if only else math.nan,
         ci_high=_real(only["high"]) if only else math.nan,
         ci_level=confidence,
-        ci_method=METHOD if whole and only and only["low"] is not None else "",
+        ci_method=(OVER_UNITS if only["unit"] != "run" else METHOD)
+        if whole and only and only["low"] is not None
+        else "",
         null_name=f"random walks with the runs' own step lengths in {dimensions:,} dimensions"
         if whole
         else "",
@@ -203,6 +213,7 @@ def trajectory_consistency(
             *provenance.limits,
             *trajectories.choice.notes,
             *trajectories.left_out.limits,
+            *units_limits(units, "n_runs and n_beyond"),
             *consistency_limits(of, summary, cosines, trajectories, max_checkpoints, dimensions),
         ),
         provenance=provenance,
@@ -262,22 +273,26 @@ def _pairs(selected: Selected, cosines: Cosines | None) -> pa.Table:
 def _summary(
     group: str,
     phase: str,
-    members: Sequence[int],
+    units: Units,
     per_run: Mapping[int, Mapping[str, Displacement]],
     cosines: Cosines | None,
     dimensions: int,
     level: float,
 ) -> dict[str, Any]:
-    known = [d for run in members if math.isfinite((d := per_run[run][phase]).exponent)]
+    runs = [run for run in units.runs if math.isfinite(per_run[run][phase].exponent)]
+    known, shared = [per_run[run][phase] for run in runs], units.of(runs)
     row: dict[str, Any] = dict.fromkeys(_SUMMARY.names)
-    row |= {"group": group, "phase": phase, "n_runs": len(known), "verdict": "unresolved"}
+    row |= {
+        "group": group,
+        "phase": phase,
+        "n_runs": len(known),
+        **units.columns(runs),
+        "verdict": "unresolved",
+    }
     if known:
-        exponent = mean_interval([d.exponent for d in known], level)
-        directed = np.array([d.directedness for d in known])
-        middle, low, high = mean_interval(directed, level)
-        n_beyond = sum(d.p <= ALPHA for d in known)
-        excess = np.array([d.exponent - d.walk for d in known])
-        spread = float(excess.std(ddof=1)) if len(excess) > 1 else math.nan
+        exponent = mean_over_units([d.exponent for d in known], shared, level)
+        middle, low, high = mean_over_units([d.directedness for d in known], shared, level)
+        of_units = p_over_units([d.p for d in known], shared)
         row |= {
             **dict(zip(("exponent", "low", "high"), map(finite_or_none, exponent), strict=True)),
             "walk": float(np.mean([d.walk for d in known])),
@@ -285,28 +300,35 @@ def _summary(
             "directedness": finite_or_none(middle),
             "directedness_low": finite_or_none(low),
             "directedness_high": finite_or_none(high),
-            "n_beyond": n_beyond,
-            "p": binomial_tail(n_beyond, len(known), ALPHA),
-            "detectable": finite_or_none(detectable_paired_difference(len(known)) * spread),
-            "verdict": _word(len(known), low, high),
+            "n_beyond": sum(d.p <= ALPHA for d in known),
+            "p": binomial_tail(int((of_units <= ALPHA).sum()), len(of_units), ALPHA),
+            "detectable": finite_or_none(detectable_mean([d.exponent - d.walk for d in known], shared)),
+            "verdict": _word(fewest_units(shared, len(known)), low, high),
         }
     mine = (
-        [c for c in cosines.pairs if c.phase == phase and c.a in members and c.b in members]
+        [c for c in cosines.pairs if c.phase == phase and c.a in units.runs and c.b in units.runs]
         if cosines
         else []
     )
     if not mine:
-        return row | {"n_pairs": 0, "same_way": "not comparable"}
+        return row | {"n_pairs": 0, "n_pairs_dropped": 0, "same_way": "not comparable"}
     values = np.array([c.cosine for c in mine])
-    shared = shared_direction([(c.a, c.b) for c in mine], values, dimensions=dimensions, level=level)
-    surely = shared.n_runs >= FEWEST_RUNS and shared.low > 0 and shared.p_random < 1 - level
+    same = shared_direction(
+        [(c.a, c.b) for c in mine],
+        values,
+        dimensions=dimensions,
+        level=level,
+        shared=[dict(zip(units.runs, of.tolist(), strict=True)) for of in units.of()],
+    )
+    surely = same.n_units >= FEWEST_RUNS and same.low > 0 and same.p_random < 1 - level
     return row | {
-        "n_pairs": shared.n_pairs,
-        "cosine": finite_or_none(shared.cosine),
-        "cosine_low": finite_or_none(shared.low),
-        "cosine_high": finite_or_none(shared.high),
-        "p_random": finite_or_none(shared.p_random),
-        "p_signs": finite_or_none(shared.p_signs),
+        "n_pairs": same.n_pairs,
+        "n_pairs_dropped": same.n_dropped,
+        "cosine": finite_or_none(same.cosine),
+        "cosine_low": finite_or_none(same.low),
+        "cosine_high": finite_or_none(same.high),
+        "p_random": finite_or_none(same.p_random),
+        "p_signs": finite_or_none(same.p_signs),
         "same_way": "yes" if surely else "unresolved",
     }
 
@@ -331,6 +353,12 @@ def _overall(row: Mapping[str, Any]) -> Verdict:
 
 def _real(value: float | None) -> float:
     return math.nan if value is None else value
+
+
+def _same_way(r: Mapping[str, Any]) -> str:
+    if r["p_random"] is None:
+        return str(r["same_way"])
+    return f"{r['same_way']} ({p_words(r['p_random'])})"
 
 
 def _within(low: float | None, high: float | None) -> str:

@@ -144,7 +144,7 @@ def universal_neurons(
         if isinstance(published, Choice):
             found = read_published(archive, published, step, threshold, top, which)
             return _of_published(archive, published, found, threshold, confidence)
-    choice = chosen_comparison(own, MEASURE, which)
+    choice = chosen_comparison(own, MEASURE, which, selected)
     picked = pick_compared(archive, choice, step, which)
     vectors = read_vectors(archive, choice.quantity, picked)
     picked, shared = other_seeds(picked, vectors)

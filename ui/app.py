@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import streamlit as st
+from streamlit.navigation.page import Page as StreamlitPage
 
 from ui.view import discover
 
@@ -15,8 +16,9 @@ def main() -> None:
     st.logo(HERE / "logo.svg", size="medium")
     st.html(HERE / "style.css")
     views = discover()
-    pages = [
-        st.Page(
+    menus: dict[str, list[StreamlitPage]] = {}
+    for v in views:
+        page = st.Page(
             v.file,
             title=v.title,
             icon=v.icon,
@@ -25,9 +27,8 @@ def main() -> None:
             visibility="hidden" if v.hidden else "visible",
             help=v.about,
         )
-        for v in views
-    ]
-    st.navigation(pages, position="top").run()
+        menus.setdefault(v.section, []).append(page)
+    st.navigation(menus, position="top").run()
 
 
 main()

@@ -19,6 +19,7 @@ from archive.errors import ArchiveBusy, PathscopeError
 from archive.layout import Layout
 from archive.store import Archive
 from ui.models.text import age, escape_markdown
+from ui.view import View
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -124,8 +125,14 @@ def show(render: Callable[[Archive], None]) -> None:
         if st.session_state.get(_ON_SNAPSHOT):
             st.session_state[_JUST_DRAWN] = True
             _return_to_live(archive.layout.database)
-        else:
+        elif not _refreshes(render):
             _tell_news(archive, version)
+
+
+def _refreshes(render: Callable[[Archive], None]) -> bool:
+    """Whether the page shows new results by itself, so that nobody need offer them."""
+    declared = getattr(render, "view", None)
+    return isinstance(declared, View) and declared.refreshes
 
 
 def _say_snapshot(archive: Archive) -> None:

@@ -16,7 +16,10 @@ Render = Callable[[Archive], None]
 
 @dataclass(frozen=True)
 class View:
-    """What the navigation knows of a page. order: position from the left; about: shown on hover."""
+    """What the navigation knows of a page.
+
+    order: position from the left; about: shown on hover; section: the menu it is in, "" for the bar itself.
+    """
 
     title: str
     order: int
@@ -25,15 +28,26 @@ class View:
     about: str
     file: Path
     hidden: bool = False
+    refreshes: bool = False
+    section: str = ""
 
 
 def view(
-    *, title: str, order: int, icon: str, url_path: str, hidden: bool = False
+    *,
+    title: str,
+    order: int,
+    icon: str,
+    url_path: str,
+    section: str = "",
+    hidden: bool = False,
+    refreshes: bool = False,
 ) -> Callable[[Render], Render]:
     """Declare `render(archive)` as a page.
 
     icon: a Material symbol such as ":material/home:". url_path: its address, fixed for ever because people
-    share links. hidden: reachable by address only. The docstring's first line is the page's description.
+    share links. section: the menu of the bar that lists it; menus come in the order of their first pages. hidden:
+    reachable by address only. refreshes: shows new results by itself. The docstring's first line is the page's
+    description.
     """
 
     def declare(render: Render) -> Render:
@@ -41,7 +55,7 @@ def view(
         if not about:
             raise TypeError(f"page {title!r}: render needs a docstring; its first line is shown to people")
         file = Path(render.__code__.co_filename)
-        declared = View(title, order, icon, url_path, about[0], file, hidden)
+        declared = View(title, order, icon, url_path, about[0], file, hidden, refreshes, section)
         render.__dict__["view"] = declared
         return render
 

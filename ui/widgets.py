@@ -2,9 +2,11 @@
 
 import shlex
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -12,12 +14,47 @@ from archive.store import Archive
 from ui.models.series import RunChoice, RunNames
 from ui.models.text import age, escape_markdown
 
+if TYPE_CHECKING:
+    from _collections_abc import dict_items
+
 MOST_RUN_OPTIONS = 1000
-PLOTLY = {
+IMAGES = ("SVG", "PNG")
+IMAGE = "image"  # the word in the address
+_IMAGE_STATE = "_image_format"
+
+
+def image_format() -> str:
+    """What a figure's camera saves: as chosen in this session, else as the address says, else SVG."""
+    chosen = st.session_state.get(_IMAGE_STATE) or str(st.query_params.get(IMAGE, "")).upper()
+    return chosen if chosen in IMAGES else IMAGES[0]
+
+
+def image_word() -> str:
+    """What a link to a page needs beside its own words; "" where figures are saved as SVG."""
+    chosen = image_format()
+    return "" if chosen == IMAGES[0] else f"&{IMAGE}={chosen.lower()}"
+
+
+class _Camera(dict[str, object]):
+    """Options of the camera; the format is looked up when a figure is sent, because it is chosen in each session.
+
+    A PNG has twice the pixels, so that it can be printed.
+    """
+
+    def items(self) -> "dict_items[str, object]":
+        """What the browser gets; a figure's config is turned into JSON through this."""
+        chosen = image_format()
+        more = {"format": chosen.lower(), **({"scale": 2} if chosen == "PNG" else {})}
+        return {**self, **more}.items()
+
+
+PLOTLY: dict[str, object] = {
     "displaylogo": False,
     "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
-    "toImageButtonOptions": {"format": "svg", "filename": "pathscope"},
+    "toImageButtonOptions": _Camera(format="svg", filename="pathscope"),
 }
+# of figures in which there is nothing to zoom: the camera and no other button
+CAMERA_ONLY: dict[str, object] = PLOTLY | {"modeBarButtons": [["toImage"]]}
 
 
 def headline(title: str, note: str = "") -> None:
@@ -36,8 +73,11 @@ def empty_archive(archive: Archive) -> None:
         st.caption("Or bring published results in: pathscope import auto PATH. This page notices by itself.")
 
 
-def run_pickers(runs: Sequence[RunNames]) -> RunChoice:
-    """Which runs a page is about: family, condition, names and patterns, and what is left out by default."""
+def run_pickers(runs: Sequence[RunNames], *, leaves_out: bool = True) -> RunChoice:
+    """Which runs a page is about: family, condition, names and patterns, and what is left out by default.
+
+    leaves_out: False for a page that is about what others leave out, and so has all of it.
+    """
     st.subheader("Runs", anchor=False)
     families = list(dict.fromkeys(r.family for r in runs))
     family = st.multiselect("Family", families, key="family", bind="query-params", placeholder="all")
@@ -56,6 +96,8 @@ def run_pickers(runs: Sequence[RunNames]) -> RunChoice:
         accept_new_options=True,
         help="Choose, or type a name, an alias, or a pattern such as *-s1. The list shows the first 1000 runs.",
     )
+    if not leaves_out:
+        return RunChoice(tuple(family), tuple(condition), tuple(run))
     excluded = st.toggle(
         "Use excluded runs",
         key="excluded",
@@ -71,16 +113,18 @@ def run_pickers(runs: Sequence[RunNames]) -> RunChoice:
     return RunChoice(tuple(family), tuple(condition), tuple(run), excluded, suspect)
 
 
-def share(*, link: str, python: str, sql: str, csv: Callable[[], str], name: str) -> None:
+def share(*, link: str, python: str, sql: str, csv: Callable[[], str], name: str, command: str = "") -> None:
     """The menu beside a figure: its address, the Python and SQL that give its numbers, the numbers themselves.
 
-    csv is only called when somebody downloads, and gives every value, not only the drawn ones.
+    csv is only called when somebody downloads, and gives every value, not only the drawn ones. command: the command line
+    that gives the same, where there is one.
     """
     with st.popover("Copy or download", icon=":material/ios_share:", type="tertiary"):
-        address, in_python, in_sql, numbers = st.tabs(["Link", "Python", "SQL", "CSV"])
+        titles = ["Link", "Python", "SQL", "CSV", *(["Command"] if command else [])]
+        address, in_python, in_sql, numbers, *in_shell = st.tabs(titles)
         with address:
             st.caption("Opens this page with exactly these choices.")
-            st.code(link, language=None, wrap_lines=True)
+            st.code(link + image_word(), language=None, wrap_lines=True)
         with in_python:
             st.code(f"import pathscope\n\n{python}", language="python", wrap_lines=True)
         with in_sql:
@@ -90,7 +134,31 @@ def share(*, link: str, python: str, sql: str, csv: Callable[[], str], name: str
             st.download_button(
                 "Download CSV", csv, f"{name}.csv", "text/csv", icon=":material/download:", on_click="ignore"
             )
-        st.caption("The camera at the figure's upper right corner saves it as SVG.")
+        for tab in in_shell:
+            tab.code(command, language="bash", wrap_lines=True)
+        _image_picker(f"{name} {python}")
+
+
+def _image_picker(figure: str) -> None:
+    """What every figure's camera saves. One choice for all of them, shown in each menu; the address keeps it."""
+    key = f"image-{zlib.crc32(figure.encode()):08x}"
+    st.session_state[key] = image_format()
+    st.segmented_control(
+        "Image as",
+        IMAGES,
+        key=key,
+        required=True,
+        on_change=lambda: _take_image_format(st.session_state[key]),
+        help="The camera at a figure's upper right corner saves it so. PNG has twice the pixels of the screen.",
+    )
+
+
+def _take_image_format(chosen: str) -> None:
+    st.session_state[_IMAGE_STATE] = chosen
+    if chosen == IMAGES[0]:
+        st.query_params.pop(IMAGE, None)
+    else:
+        st.query_params[IMAGE] = chosen.lower()
 
 
 def when(moment: datetime | None) -> str:

@@ -1,5 +1,6 @@
 """What is in an archive, what waits, what failed and what to do about it: the numbers behind `status`."""
 
+import shlex
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -245,12 +246,13 @@ def _contents(archive: Archive) -> Contents:
 
 def _failures(row: dict[str, Any]) -> Failures:
     state, source_id = row.pop("state"), row.pop("source_id")
-    return Failures(**row, state=STATES[state], retry=_retry(state, source_id, row["study"]))
+    return Failures(**row, state=STATES[state], retry=retry_command(state, source_id, row["study"]))
 
 
-def _retry(state: int, source_id: int, study: str) -> str:
+def retry_command(state: int, source_id: int, study: str) -> str:
     """The command that tries failed cells again."""
     if source_id != 0:
         return "pathscope import auto PATH"
     again = "" if state == 2 else " --retry-failed"  # transient failures are repeated without being asked for
-    return f"pathscope ingest {study or 'STUDY'}.toml{again}"
+    file = shlex.quote(f"{study or 'STUDY'}.toml")
+    return f"pathscope ingest {file}{again}"

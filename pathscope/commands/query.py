@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Format = Literal["table", "json", "csv", "parquet", "html"]
 # what people hope for in a figure, and nothing here can draw without a browser
 PICTURES = (".png", ".svg", ".pdf", ".jpg", ".jpeg")
+# endings of files with the words as a terminal shows them
+PLAIN = ("", ".txt", ".md", ".log")
 
 FormatOption = Annotated[
     Format, typer.Option("--format", help="How to write the answer; html: a page with its figure.")
@@ -196,6 +198,11 @@ def format_of(asked: Format, output: Path | None) -> Format:
         raise UsageError(
             f"--output {output}: no command writes {output.suffix} files; `--output {output.with_suffix('.html')}` writes a "
             "page whose figure the browser saves as PNG."
+        )
+    if output is not None and asked == "table" and output.suffix.lower() not in {*endings, *PLAIN}:
+        raise UsageError(
+            f"--output {output}: no format is known by the ending {output.suffix!r}; {', '.join(endings)} and .txt are, or say "
+            "--format."
         )
     if output is not None and (output.is_dir() or not output.absolute().parent.is_dir()):
         raise UsageError(

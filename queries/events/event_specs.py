@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from archive.errors import UsageError
+from archive.errors import NotComparable, UsageError
 from archive.store import Archive
 from queries.reading.checkpoints import LeftOuts
 from queries.reading.head_extremes import TABLES as OF_HEADS
@@ -22,6 +22,8 @@ _SPEC = re.compile(
     r"(?P<measure>[\w.:-]+)\s*(?:\{(?P<params>[^}]*)\})?\s*(?:\[(?P<part>[^\]]*)\])?"
     r"\s*(?:(?P<sign>>=|<=|≥|≤)\s*(?P<level>\S+))?"
 )
+
+_MEASURED_SQL = "SELECT 1 FROM v_quantity WHERE measure = $measure AND table_name <> 'fact_event' LIMIT 1"
 
 _AUTHORED_SQL = """\
 SELECT run_id, run, quantity_id, part, step, censored_at
@@ -224,7 +226,7 @@ def read_authored(
     choices: list[Choice] = []
     for found in choose_quantities(archive, selected, wants, which):
         if not isinstance(found, Choice):
-            raise found
+            raise _without_level(archive, specs[len(choices)], found)
         choices.append(found)
     parameters = {
         "quantity_ids": sorted({c.quantity.quantity_id for c in choices}),
@@ -244,6 +246,18 @@ def read_authored(
             raise UsageError(f"{spec.text}: no run has that part; there are {parts}.")
         brackets[spec.text] = {r["run_id"]: _given(r["step"], r["censored_at"]) for r in kept}
     return brackets, choices, readable_sql(_AUTHORED_SQL, parameters)
+
+
+def _without_level(
+    archive: Archive, spec: EventSpec, refusal: UsageError | NotComparable
+) -> UsageError | NotComparable:
+    """What to say of an event without a level that no author gives: where it is a measure, that it needs one."""
+    if not archive.rows(_MEASURED_SQL, {"measure": spec.measure}):
+        return refusal
+    return UsageError(
+        f"{spec.text!r} has no level: {spec.measure} is a measure and no event that authors give. Write the level it reaches, "
+        f"such as '{spec.text} >= 0.5' or '{spec.text} <= 0.5'."
+    )
 
 
 def _given(step: int | None, censored_at: int | None) -> Bracket:

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from queries.stats.few_runs import detectable_difference, share_interval
 from queries.stats.intervals import Bracket
 from queries.stats.lognormal import fit_lognormal
+from queries.stats.over_units import Shared, share_over_units
 from queries.stats.turnbull import arrival, median_interval
 
 LOGNORMAL = "log-normal times known to brackets"
@@ -36,11 +38,46 @@ TIME_FIELDS = [
 ]
 
 
-def describe_times(known: Sequence[Bracket], level: float) -> dict[str, object]:
+def describe_times(known: Sequence[Bracket], level: float, shared: Shared = ()) -> dict[str, object]:
     """The columns of TIME_FIELDS for the runs of one group, without those that have no data.
 
-    median: by a log-normal fit to the brackets where every run got there, else free of assumptions.
+    median: by a log-normal fit to the brackets where every run got there, else free of assumptions. shared: of runs that
+    share seeds, as queries.stats.over_units takes it. Then the interval of the median is that over values of a seed, each
+    with the medians of both ends of its runs' brackets, the outer one of several seeds; of the spread there is none.
     """
+    found = _described(known, level)
+    if not shared or not known:
+        return found
+    over = [_described(_of_units(known, of), level) for of in shared]
+    lows, highs = ([_number(one[f"median_{end}"]) for one in over] for end in ("low", "high"))
+    share = share_over_units([b.kind != "never" for b in known], shared, level)
+    bounded = found["median"] is not None and bool(np.isfinite([*lows, *highs]).all())
+    return found | {
+        "share_low": share[1],
+        "share_high": share[2],
+        "median_low": -math.inf if np.isnan(lows).any() else min(lows),
+        "median_high": math.inf if np.isnan(highs).any() else max(highs),
+        "median_method": f"{over[0]['median_method']}, over independent seeds",
+        **dict.fromkeys(("sd_low", "sd_high", "mde_octaves")),
+        "verdict": None if bounded else "unresolved",
+    }
+
+
+def _of_units(known: Sequence[Bracket], of: NDArray[np.int64]) -> list[Bracket]:
+    """A bracket for each unit: at least half of its runs got there by the end, and at least half not before the beginning."""
+    found = []
+    for unit in np.unique(of):
+        mine = [b for b, one in zip(known, of, strict=True) if one == unit]
+        low, high = (float(np.median([getattr(b, end) for b in mine])) for end in ("low", "high"))
+        found.append(Bracket(low, high, sum(b.n_points for b in mine)))
+    return found
+
+
+def _number(value: object) -> float:
+    return value if isinstance(value, float) else math.nan
+
+
+def _described(known: Sequence[Bracket], level: float) -> dict[str, object]:
     n, never = len(known), sum(b.kind == "never" for b in known)
     low, high = np.array([b.low for b in known]), np.array([b.high for b in known])
     share = share_interval(n - never, n, level)

@@ -8,9 +8,11 @@ import numpy as np
 import pyarrow as pa
 
 from queries.events.event_times import finite_or_none
+from queries.reading.select import Selected
 from queries.reading.series import OF_COMPONENTS
+from queries.reading.units import units_by_group
 from queries.results import Verdict
-from queries.stats.few_runs import share_interval
+from queries.stats.over_units import share_over_units
 from queries.stats.transition_verdict import CLASSES, Class
 from queries.stats.transitions import Found
 
@@ -24,7 +26,7 @@ TABLE = pa.schema(
         *((name, _REAL) for name in ("p", "native_excess", "half_share", "two_share")),
         *((name, _REAL) for name in ("linear_share", "excess_linear", "p_linear", "q_linear", "steepness")),
         *((name, _REAL) for name in ("t10_after", "t10", "t50_after", "t50", "t90_after", "t90")),
-        *((name, _REAL) for name in ("width_low", "width_high")),
+        *((name, _REAL) for name in ("width_low", "width_high", "share_low", "share_high")),
         *((name, _REAL) for name in ("w", "w_low", "w_high", "sigmoid_gain", "sigmoid_gain_linear")),
         ("smooth_curve", _TEXT),
         *((name, _REAL) for name in ("sigma", "rho", "detectable_w", "beyond")),
@@ -50,7 +52,8 @@ SUMMARY = pa.schema(
     [
         ("group", _TEXT),
         ("series", _TEXT),
-        *((name, _WHOLE) for name in ("n_runs", "n_resolved", *_COUNTED)),
+        *((name, _WHOLE) for name in ("n_runs", "n_resolved", "n_units", *_COUNTED)),
+        ("unit", _TEXT),
         *((name, _REAL) for name in ("share_low", "share_high", "median_t50")),
         ("verdict", _TEXT),
     ]
@@ -91,28 +94,32 @@ def transition_row(key: Mapping[str, object], f: Found) -> dict[str, object]:
     if shape is not None:
         for name, bracket in (("t10", shape.t10), ("t50", shape.t50), ("t90", shape.t90)):
             row |= {f"{name}_after": finite_or_none(bracket.low), name: finite_or_none(bracket.high)}
-        row |= {"width_low": finite_or_none(shape.width[0]), "width_high": finite_or_none(shape.width[1])}
+        for name, (low, high) in (("width", shape.width), ("share", shape.share)):
+            row |= {f"{name}_low": finite_or_none(low), f"{name}_high": finite_or_none(high)}
         row["n_inside"] = shape.n_inside
     return row
 
 
-def settings(members: Sequence[Member], table_name: str, level: float) -> pa.Table:
-    """Rows of SUMMARY: per condition and series the classes of its runs.
+def settings(members: Sequence[Member], selected: Selected, table_name: str, level: float) -> pa.Table:
+    """Rows of SUMMARY: per condition and series the classes of its runs, n_units of those resolved independent of one another.
 
     Heads and pairs of heads are not the same thing in another run, so all of a run's count as one there: the run has a
     transition where any of them has one, and is resolved where one has or all are resolved.
     """
     together = table_name in OF_COMPONENTS
-    cells: dict[tuple[object, object], dict[object, list[Found]]] = {}
+    cells: dict[tuple[str, object], dict[int, list[Found]]] = {}
+    ids = {run.run: run.run_id for run in selected.runs}
     for key, f in members:
         name = "any of them" if together else key["series"]
-        cells.setdefault((key["group"], name), {}).setdefault(key["run"], []).append(f)
+        cells.setdefault((str(key["group"]), name), {}).setdefault(ids[str(key["run"])], []).append(f)
+    units = units_by_group(selected, dict.fromkeys(run for runs in cells.values() for run in runs))
     rows = []
     for (group, name), runs in cells.items():
-        kinds = [min((f.kind for f in found), key=_rank) for found in runs.values()]
-        count = Counter(kinds)
-        resolved = len(kinds) - count["unresolved"]
-        share = share_interval(count["major_transition"], resolved, level)
+        kinds = {run: min((f.kind for f in found), key=_rank) for run, found in runs.items()}
+        count = Counter(kinds.values())
+        resolved = {run: kind == "major_transition" for run, kind in kinds.items() if kind != "unresolved"}
+        major, shared = list(resolved.values()), units[group].of(resolved)
+        share = share_over_units(major, shared, level)
         times = [
             f.shape.t50.high
             for found in runs.values()
@@ -124,12 +131,13 @@ def settings(members: Sequence[Member], table_name: str, level: float) -> pa.Tab
                 "group": group,
                 "series": name,
                 "n_runs": len(kinds),
-                "n_resolved": resolved,
+                "n_resolved": len(resolved),
+                **units[group].columns(resolved),
                 **{column: count[kind] for column, kind in _COUNTED.items()},
-                "share_low": share[0],
-                "share_high": share[1],
+                "share_low": share[1],
+                "share_high": share[2],
                 "median_t50": float(np.median(times)) if times else None,
-                "verdict": _verdict(count["major_transition"], resolved),
+                "verdict": _verdict(share_over_units(major, shared, 0.9)),
             }
         )
     return pa.Table.from_pylist(rows, schema=SUMMARY)
@@ -145,9 +153,9 @@ def _rank(kind: str) -> int:
     return order.index(kind)
 
 
-def _verdict(n_major: int, n_resolved: int) -> Verdict:
-    """Whether more than half of such runs have a major one: a one-sided exact bound at 95 %, so 5 of 5 is the least."""
-    low, high = share_interval(n_major, n_resolved, 0.9)
+def _verdict(share: tuple[float, float, float]) -> Verdict:
+    """Whether more than half of such runs have a major one: one-sided bounds at 95 %: 5 of 5 independent ones at least."""
+    _, low, high = share
     if low > 0.5:
         return "yes"
     return "no" if high < 0.5 else "unresolved"

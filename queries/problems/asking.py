@@ -47,7 +47,7 @@ class Part:
 class Asked:
     """The answers to one open problem.
 
-    parts: one for each of its questions. state: what the archive has for it.
+    parts: one for each of its questions that was asked for. state: what the archive has for it.
     """
 
     problem: Problem
@@ -133,23 +133,30 @@ class Asked:
         lines += [Text(), *(Text(line) for line in self._tail())]
         return Group(*lines)
 
+    def _words(self) -> str:
+        """The state of the problem, unless it is one of runs that were not asked about."""
+        if self.state.state != "answered":
+            return WORDS[self.state.state]
+        return WORDS["part"] if self.answers else "no answer of the runs asked about"
+
     def _tail(self) -> Iterator[str]:
         yield f"Limit of the problem: {self.problem.limit}"
         if self.state.note:
             yield f"Answered {self.state.note}."
         if len(self.answers) < len(self.parts):
             then = f" Next: `{self.state.repair}`" if self.state.repair else ""
-            yield f"State: {WORDS[self.state.state]}.{then}"
+            yield f"State: {self._words()}.{then}"
         if not self.parts:
             yield "Nothing here is tested. `pathscope queries` and `pathscope sql` look around."
 
 
-def ask(archive: Archive, number: str, *, hypothesis: str = "", **given: object) -> Asked:
+def ask(archive: Archive, number: str, *, hypothesis: str = "", letters: str = "", **given: object) -> Asked:
     """Ask one open problem: every question of it that the archive can answer, of the runs that can.
 
     number: such as "5.21"; `problems()` has all. given: parameters of its questions, each to those that have it; with
     `runs` the questions are asked of these, whatever else the archive holds. hypothesis: the name of a registered one, whose
-    runs are asked about, at its alpha, unless other ones are given. Refusals are parts of the result.
+    runs are asked about, at its alpha, unless other ones are given. letters: only the questions of these letters, such as
+    "b", instead of all. Refusals are parts of the result.
     Raises UnknownName for a problem, a parameter or a hypothesis that there is not.
     """
     problem = find_problem(number)
@@ -162,7 +169,8 @@ def ask(archive: Archive, number: str, *, hypothesis: str = "", **given: object)
             given = {"runs": list(registered.runs), "confidence": 1 - registered.alpha, **given}
         parts = []
         for letter, one in zip("abcdefghijklmnopqrstuvwxyz", state.questions, strict=False):
-            parts.append(_part(archive, letter, one, state, given, known.get(one.question.query)))
+            if letter in (letters or letter):
+                parts.append(_part(archive, letter, one, state, given, known.get(one.question.query)))
     return Asked(problem, state, tuple(parts))
 
 

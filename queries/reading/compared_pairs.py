@@ -130,10 +130,21 @@ def how_to_compare(measure: str) -> str:
     )
 
 
-def chosen_comparison(found: Choice | UsageError | NotComparable, measure: str, which: Which) -> Choice:
-    """The choice, or its error with what to write into a study where nothing was compared."""
+def chosen_comparison(
+    found: Choice | UsageError | NotComparable, measure: str, which: Which, selected: Selected | None = None
+) -> Choice:
+    """The choice, or its error with what to write into a study where nothing was compared.
+
+    selected: the runs asked about; of one alone measuring more of it helps less than another one.
+    """
     if isinstance(found, Choice):
         return found
+    one = isinstance(found, UsageError) and not isinstance(found, UnknownName) and selected is not None
+    if one and selected is not None and len(selected.runs) == 1:
+        raise UsageError(
+            f"{selected.runs[0].run} alone was asked about, and it was compared with nothing of its own: {measure} is of two "
+            f"checkpoints. Ask for another seed beside it (--runs takes several). {how_to_compare(measure)}"
+        )
     raise refused(found, measure, which)
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
+from archive.errors import NotComparable, UsageError
 from archive.store import Archive
 from queries.reading.quantities import Choice, Quantity, Want, Which, choose_quantities
 from queries.reading.roles import SCORES
@@ -127,8 +128,17 @@ def choose_components(
             archive, selected, [effect_want(effect)], which, each_variant_of=BESIDE
         )
     if not isinstance(chosen, Choice):
-        raise chosen
+        raise _either(chosen) if effect == "auto" else chosen
     return put_together(chosen, [c for c in rest if isinstance(c, Choice)])
+
+
+def _either(refusal: UsageError | NotComparable) -> UsageError | NotComparable:
+    """The refusal of the first effect, with the other one, which is cheaper to measure and would do as well."""
+    if isinstance(refusal, NotComparable):
+        return refusal
+    return UsageError(
+        f"{refusal} `--fill {_MEASURES['attribution']}` (direct effects on the answer to prompts) would do as well."
+    )
 
 
 def effects_among(there: Sequence[Choice]) -> list[Choice]:

@@ -21,9 +21,30 @@ VARIANT_FIELDS = {
 }
 
 
+# measures that questions ask for by themselves, so that a missing one is no slip of the pen
+ASKED_FOR = frozenset(
+    (
+        *("k_composition", "q_composition", "v_composition", "weight_products", "logit_products"),
+        *(
+            "head.ablation_effect",
+            "head.logit_attribution",
+            "head.prefix_matching",
+            "head.signature",
+            "neuron.final_examples",
+        ),
+    )
+)
+
+
 def unknown_measure(measures: Sequence[str], known: Iterable[str]) -> UsageError:
-    """The archive has no such measure; `known` are those it has."""
-    return UnknownName.of("measure", measures[0], known, listing="`pathscope measures`")
+    """The archive has no such measure; `known` are those it has. What a question asks for by itself can be measured."""
+    names = list(known)
+    if measures[0] in ASKED_FOR:
+        return UnknownName(
+            f"no measure {measures[0]!r} in this archive; `pathscope ingest STUDY.toml --fill {measures[0]}` measures kept "
+            f"checkpoints. `pathscope measures` lists {len(names)}."
+        )
+    return UnknownName.of("measure", measures[0], names, listing="`pathscope measures`")
 
 
 # questions by the table they read, for a measure that another question was asked about

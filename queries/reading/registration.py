@@ -63,6 +63,23 @@ def find_hypothesis(archive: Archive, name: str) -> Hypothesis:
     return known[name]
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What is there of a hypothesis's runs. n_runs: in the archive, excluded ones too; first: their first result, if any."""
+
+    n_runs: int
+    first: datetime | None
+
+
+def standing(archive: Archive, hypothesis: Hypothesis) -> Standing:
+    """How many of its runs the archive has, and when the first result of theirs was written."""
+    runs = _meant(archive, hypothesis.runs)
+    if not runs:
+        return Standing(0, None)
+    (row,) = archive.rows(_FIRST_SQL, {"runs": sorted(runs)})
+    return Standing(len(runs), row["first"])
+
+
 def registered(archive: Archive, provenance: "Provenance") -> tuple[str, ...]:
     """One line for every hypothesis about a measure and all runs that an answer rests on; empty where there is none.
 

@@ -154,3 +154,19 @@ def _by_layer(readings: Readings, needed: Sequence[str]) -> dict[int, dict[int, 
             if known:
                 found[int(run)][int(layer)] = np.stack(known, axis=1)
     return found
+
+
+def common_by_init(selected: Selected, shared: Sequence[SharedLayer]) -> str:
+    """Heads that all runs of an init give the role to; with the init where there are several: numbers mean other heads."""
+    of_runs: dict[tuple[int, ...], list[str]] = {}
+    for s in shared:
+        of_runs.setdefault(s.run_ids, []).extend(f"L{s.number}H{h}" for h in sorted(s.layer.common))
+    if len(of_runs) < 2:
+        return " ".join(head for heads in of_runs.values() for head in heads)
+    firsts = [(selected.by_id[runs[0]], heads) for runs, heads in of_runs.items()]
+    known = len({run.init_seed for run, _ in firsts if run.init_seed is not None}) == len(firsts)
+    return "; ".join(
+        f"{f'init {run.init_seed}' if known else run.run}: {' '.join(heads)}"
+        for run, heads in firsts
+        if heads
+    )

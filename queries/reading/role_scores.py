@@ -146,7 +146,11 @@ def choose_scores(
         if lacking:
             score, found_there = SCORES[lacking[0]], found[lacking[0]]
             mixed = isinstance(found_there, NotComparable)
-            why = f"{score.called} differs between runs" if mixed else f"no {score.called}"
+            elsewhere = [str(row["eval_set"]) for row in places if row["measure"] == score.measure]
+            there = f"no {score.called}" + (
+                f" there, only on {', '.join(dict.fromkeys(elsewhere))}" if elsewhere else ""
+            )
+            why = f"{score.called} differs between runs" if mixed else there
             missing[name] = why, _error(score, found_there, which)
     usable = {name: r for name, r in roles.items() if name not in missing}
     choices = RoleChoices(usable, chosen, missing)

@@ -191,6 +191,11 @@ def select_runs(archive: Archive, runs: RunSelection | str | Iterable[str]) -> S
         RunRow(**{**row, "tags": tuple(row["tags"]), "names": tuple(row["names"])})
         for row in archive.rows(_RUNS_SQL)
     ]
+    if not known:
+        raise UsageError(
+            f"{archive.layout.database} holds no run yet: `pathscope ingest STUDY.toml` trains or loads some, `pathscope import` "
+            "reads published results, `pathscope demo` shows both on a small example."
+        )
     _refuse_unknown(wanted, known)
     found = [r for r in known if _matches(wanted, r)]
     if not found:

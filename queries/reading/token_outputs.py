@@ -3,14 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import Field
 
 from archive.errors import NotComparable, UsageError
 from archive.store import Archive
+from queries.reading.compared_pairs import chosen_comparison
 from queries.reading.quantities import Choice, Quantity, Want, Which, choose_quantities
 from queries.reading.refusals import eval_set_names
 from queries.reading.select import Selected
@@ -21,6 +23,14 @@ from queries.stats.output_divergence import Lists
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 T = TypeVar("T")
+
+By = Annotated[
+    Literal["auto", "comparisons", "losses"],
+    Field(
+        description="what is read: comparisons of all outputs that a study with [compare] made; only losses, which many "
+        "checkpoints have and which are read quickly; auto: lists of likely tokens, else comparisons, else losses"
+    ),
+]
 
 _TOP = Want(("token_top",), ("fact_token_top",))
 _LOSS = Want(("token_loss",), ("fact_token",))
@@ -92,13 +102,20 @@ class Choices:
         return [c for c in (self.js, self.same_top) if c is not None]
 
 
-def choose_outputs(archive: Archive, selected: Selected, which: Which) -> Choices:
+def choose_outputs(archive: Archive, selected: Selected, which: Which, by: By = "auto") -> Choices:
     """Lists, losses and comparisons of one eval set, one encoding and thereby one tokenizer.
 
-    Lists decide which, else comparisons, else losses. Raises NotComparable where runs have different eval sets or
-    tokenizers, UsageError where none is there for two runs.
+    Lists decide which, else comparisons, else losses, unless `by` says. Raises NotComparable where runs have different
+    eval sets or tokenizers, UsageError where none is there for two runs.
     """
     top, loss, js, same_top = choose_quantities(archive, selected, [_TOP, _LOSS, _JS, _SAME_TOP], which)
+    if by == "losses":
+        if not isinstance(loss, Choice):
+            raise loss
+        return Choices(None, loss, None, None, ())
+    if by == "comparisons":
+        js = chosen_comparison(js, _JS.measures[0], which)
+        top = UsageError(f"{_TOP.measures[0]} was not asked for.")
     if isinstance(top, NotComparable):
         raise top
     main = top if isinstance(top, Choice) and len(top.selected.runs) > 1 else js

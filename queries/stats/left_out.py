@@ -58,10 +58,12 @@ class Design:
         """
         keys = [*self.factors.values(), np.arange(len(self.group))]
         base = np.lexsort([*keys[::-1], self.group])
-        found = np.empty((n, len(self.group)), np.int64)
+        drawn = np.empty((len(keys), n, len(self.group)), np.int64)
         for k in range(n):
-            drawn = [rng.permutation(int(key.max()) + 1)[key] for key in keys]
-            found[k, base] = np.lexsort([*drawn[::-1], self.group])
+            for j, key in enumerate(keys):
+                drawn[j, k] = rng.permutation(int(key.max()) + 1)[key]
+        found = np.empty((n, len(self.group)), np.int64)
+        found[:, base] = np.lexsort([*drawn[::-1], np.broadcast_to(self.group, drawn.shape[1:])])
         return found
 
 
@@ -74,7 +76,7 @@ def design_of(groups: Sequence[Hashable], seeds: Mapping[str, Sequence[int | Non
     for name, values in seeds.items():
         if None in values or len(set(values)) < 2:
             continue
-        levels = _numbered(values)
+        levels = numbered(values)
         same = next((other for other, known in factors.items() if np.array_equal(known, levels)), None)
         if same is not None:
             levels = factors.pop(same)
@@ -83,13 +85,13 @@ def design_of(groups: Sequence[Hashable], seeds: Mapping[str, Sequence[int | Non
     if not factors:
         factors = {"run": np.arange(len(groups))}
     factors = dict(sorted(factors.items(), key=lambda item: int(item[1].max())))
-    unit = _numbered(list(zip(*(f.tolist() for f in factors.values()), strict=True)))
+    unit = numbered(list(zip(*(f.tolist() for f in factors.values()), strict=True)))
     by_unit = int(unit.max()) + 1 >= LEAST_UNITS
     left_out = unit if by_unit else np.arange(len(groups))
-    return Design(_numbered(groups), factors, left_out, by_unit, left_out % MOST_BLOCKS)
+    return Design(numbered(groups), factors, left_out, by_unit, left_out % MOST_BLOCKS)
 
 
-def _numbered(values: Sequence[Hashable]) -> Whole:
+def numbered(values: Sequence[Hashable]) -> Whole:
     """Levels as 0, 1, ... in the order in which they first occur."""
     known = {value: k for k, value in enumerate(dict.fromkeys(values))}
     return np.array([known[value] for value in values], np.int64)

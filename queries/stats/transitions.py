@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 MOST_POINTS = 200
 # controls start and end about as far apart as the series itself
 SIMILAR_CHANGE = 2.0
+NOT_TESTED = "it was described, not tested"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Tested:
     of half an octave and of two; linear_share: of 5 % of linear time. steepness: largest over median slope per octave.
     start, end: steps of the octave with the largest excess. rises: whether values grow in it. change: of the smooth
     curve from its first to its last point. gain: AICc of the best smooth curve less that of the sigmoid on a line, and
-    linear_gain the same with the sigmoid in linear time.
+    linear_gain the same with the sigmoid in linear time. smooth: steps and values of the best smooth curve.
     """
 
     refused: str
@@ -82,12 +83,14 @@ class Tested:
     linear_gain: float = math.nan
     detectable_w: float = 0.0
     n_draws: int = 0
+    smooth: tuple[Floats, Floats] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
 class Found:
     """A series' class and why; what was measured of it and of the discrete member of its pair; its shape and controls.
 
+    shape: also of a series that has too few points for a test; None where nothing changes in it.
     needed: steps of checkpoints that would resolve a change that is there, empty where none is or nothing is open.
     """
 
@@ -112,6 +115,7 @@ def find_transitions(
     """Class every series asked about, with Benjamini and Hochberg's correction over all of them.
 
     The continuous member of a metric pair decides; where only the discrete one is there nothing is called a transition.
+    most_draws 0: series are described only, and every class is unresolved.
     """
     asked = [s for s in series if s.asked]
     main = [s.partner if s.discrete and s.partner else (s.times, s.values) for s in asked]
@@ -134,11 +138,13 @@ def find_transitions(
         beyond = float(np.mean(excess[alike] < t.excess)) if n_controls else math.nan
         times, values = usable(*main[k])
         # without an event the shape is that of the whole change
-        up = t.rises if t.q < fdr else t.change > 0
-        shape = None if t.refused else transition_shape(times, values, "up" if up else "down")
+        # one with too few points to fit anything has its ends
+        change_of = values[-1] - values[0] if t.refused and len(values) else t.change
+        up = t.rises if t.q < fdr else change_of > 0
+        shape = transition_shape(times, values, "up" if up else "down") if len(values) > 2 else None
         d = discrete.get(k)
         evidence = Evidence(
-            refused=t.refused,
+            refused=t.refused or ("" if most_draws else NOT_TESTED),
             q=t.q,
             q_linear=t.q_linear,
             excess=t.excess,
@@ -275,6 +281,7 @@ def _at(times: Floats, values: Floats, most_draws: int, seed: int) -> list[Teste
             linear_gain=float(smooth[k] - aicc(linear.rss, n, SIGMOID_PARAMETERS)[k]),
             detectable_w=float(widths[k]),
             n_draws=int(test.n_draws[k]),
+            smooth=(times, test.fitted[:, k]),
         )
         for k in range(values.shape[1])
     ]

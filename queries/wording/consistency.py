@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from queries.reading.units import among
 from queries.render import interval, number
+from queries.stats.shared_direction import SMALLEST_P
 
 if TYPE_CHECKING:
     from queries.reading.sketches import Cosines
@@ -19,7 +21,7 @@ def consistency_sentence(of: "Of", summary: Sequence[Mapping[str, Any]], n_runs:
     r = whole[0]
     if r["exponent"] is None:
         return f"No run has enough checkpoints to tell how far its {of} get in how many steps."
-    runs = f"{n_runs} run{'s' if n_runs != 1 else ''}"
+    runs = f"{n_runs} run{'s' if n_runs != 1 else ''}{among(r)}"
     ends = "" if r["low"] is None else f" {interval(r['low'], r['high'], 2)}"
     text = (
         f"The {of} of {runs} move as time to the power of {number(r['exponent'], 2)}{ends}, where random walks of the same step "
@@ -43,7 +45,12 @@ def _same_way(r: Mapping[str, Any]) -> str:
     word = {"yes": "runs go the same way", "unresolved": "whether runs go the same way is unresolved"}[
         r["same_way"]
     ]
-    return f"{word} (mean cosine {number(r['cosine'], 2)}{ends} over {r['n_pairs']} pairs)"
+    return f"{word} (mean cosine {number(r['cosine'], 2)}{ends} over {r['n_pairs']} pairs, {p_words(r['p_random'])})"
+
+
+def p_words(p: float) -> str:
+    """`p = 0.01`, or `p < 1e-12` where it is too small to be known."""
+    return f"p < {SMALLEST_P:g}" if p <= SMALLEST_P else f"p = {number(p, 2)}"
 
 
 def consistency_limits(
@@ -60,9 +67,14 @@ def consistency_limits(
         "further than they do without going anywhere. Directed rules out this null only.",
         "An exponent mixes direction with changes of speed: read it between its two references, which have the same speed.",
     ]
-    if any(r["n_runs"] < 3 for r in summary):
+    if any(r["n_units"] < 3 for r in summary):
         lines.append(
-            "Fewer than 3 runs have the checkpoints some phase needs: nothing is said of it beyond these runs."
+            "Fewer than 3 independent runs have the checkpoints some phase needs: nothing is said of it beyond these runs."
+        )
+    dropped = max((r["n_pairs_dropped"] for r in summary), default=0)
+    if dropped:
+        lines.append(
+            f"{dropped} pair(s) of runs that share a seed are not in the mean cosine: what they do alike may be the seed's."
         )
     measure = trajectories.choice.quantity.measure
     if cosines is None:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from queries.reading.units import among
 from queries.render import interval, number
-from queries.stats.held_out import FEWEST_RUNS
+from queries.stats.held_out import FEWEST_RUNS, FEWEST_UNITS
 
 if TYPE_CHECKING:
     from queries.reading.trajectories import Of, Trajectories
@@ -32,8 +33,9 @@ def explained_sentence(
     found = {"yes": "they explain some of what is a run's own", "no": "they do not explain it"}.get(
         r["verdict"], "unresolved"
     )
+    runs = f"{r['n_runs']} runs{among(r)}"
     return (
-        f"Of the variance of {what} in runs left out {names} predict {number(r['holdout_r2'], 2)}{ends}, and "
+        f"Of the variance of {what} in runs left out, each of {runs}, {names} predict {number(r['holdout_r2'], 2)}{ends}, and "
         f"{number(r['swapped_r2'], 2)} with the regressors of other runs (p = {number(r['p'], 2)}): {found}; {within}."
     )
 
@@ -56,6 +58,12 @@ def explained_limits(
         lines.append(
             f"{few[0]['group']} has {few[0]['n_runs']} run(s) with all this: nothing is said below "
             f"{FEWEST_RUNS}, as no arrangement of so few runs is rarer than 5 %."
+        )
+    dependent = [r for r in summary if r["n_runs"] >= FEWEST_RUNS and r["n_units"] < FEWEST_UNITS]
+    if dependent:
+        r = dependent[0]
+        lines.append(
+            f"{r['group']} has {r['n_runs']} runs{among(r)}: nothing is said below {FEWEST_UNITS} independent ones."
         )
     shared = [
         r

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from queries.reading.tables import shared_words
+from queries.reading.units import among
 from queries.render import interval, number
 from queries.wording.circuits import or_nan
 from queries.wording.quanta import percent
@@ -51,7 +52,7 @@ def _of_group(rows: Sequence[Row], texts: str, name: str, why: str) -> str:
     return (
         f"{before}{percent(main['formed'], 1)} of neurons rise suddenly on {CALLED[texts]}{when}, against {beside}: "
         f"{number(or_nan(main['over_controls']), 2)} more than the largest control {over + ' ' if over else ''}over {n} "
-        f"run{'' if n == 1 else 's'}; {percent(main['unresolved'], 0)} cannot be judged."
+        f"run{'' if n == 1 else 's'}{among(main)}; {percent(main['unresolved'], 0)} cannot be judged."
     )
 
 

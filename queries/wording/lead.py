@@ -1,9 +1,10 @@
 """What leads of measures over an event say and cannot say, in words."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from queries.render import brief, interval, number
+from queries.reading.units import among
+from queries.render import interval, number
 from queries.stats.intervals import Rule
 
 # decided runs below which an exact two-sided sign test cannot reach 5 %
@@ -28,7 +29,10 @@ def lead_sentence(summary: Sequence[Mapping[str, Any]], event: str) -> str:
             f"{counts['follows']} follow; most often first is {best['measure']} ({best['n_leading']} of {best['n_runs']} runs)."
         )
     r = summary[0]
-    counted = f"{r['measure']} comes before {event} in {r['n_leading']} of {r['n_runs']} runs and after it in {r['n_following']}"
+    counted = (
+        f"{r['measure']} comes before {event} in {r['n_leading']} of {r['n_runs']} runs{among(r)} and after it in "
+        f"{r['n_following']}"
+    )
     if r["lead_octaves"] is not None:
         ends = (
             -float("inf") if r["low"] is None else r["low"],
@@ -42,27 +46,16 @@ def lead_sentence(summary: Sequence[Mapping[str, Any]], event: str) -> str:
 
 def _in_words(r: Mapping[str, Any]) -> str:
     p = f"p = {number(r['p_adjusted'], 2)}"
+    never = r["n_measure_never"]
+    if r["verdict"] == "follows" and never == r["n_following"]:
+        return f"the event comes without it, which no run passes by its last checkpoint ({p})"
     return {
         "leads": f"it leads ({p})",
-        "follows": f"it follows ({p})",
+        "follows": f"it follows ({p})"
+        if not never
+        else f"it follows, or does not come in {never} of them ({p})",
         "together": f"the two come together, within half a spacing of checkpoints ({number(r['spacing'], 2)} octaves)",
     }.get(r["verdict"], f"unresolved ({p})" if r["p_adjusted"] is not None else "unresolved")
-
-
-def seed_limits(factors: Mapping[str, Mapping[str, Sequence[Hashable]]]) -> list[str]:
-    """What to say of runs that share seeds. factors: group -> seed -> its value in each run."""
-    shared = {group: seeds for group, seeds in factors.items() if seeds}
-    if not shared:
-        return []
-    group, seeds = next(iter(shared.items()))
-    counts = " and ".join(f"{len(set(values))} {name}" for name, values in seeds.items())
-    n = len(next(iter(seeds.values())))
-    more = f" (and so do those of {len(shared) - 1} more)" if len(shared) > 1 else ""
-    return [
-        f"The {n} runs of {brief(group)} share seeds ({counts}){more}: each value of a seed counts once in p and intervals, and "
-        "of several seeds of three values or more the one that leaves most open (of one with two nothing is said beyond these "
-        "two); n_leading and n_following count runs."
-    ]
 
 
 def lead_limits(

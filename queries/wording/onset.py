@@ -22,7 +22,8 @@ def onset_sentence(event: str, predictor: str, found: Sequence[Foretold], level:
     tested = [f for f in found if f.found is not None]
     top = headline(found)
     if not tested:
-        return f"Whether {predictor} foretells {event} is unresolved at step {top.cutoff:,}: {top.why}{_would_do(top)}."
+        why = f"{top.why}{_would_do(top)}{_unclear(top)}"
+        return f"Whether {predictor} foretells {event} is unresolved at step {top.cutoff:,}: {why}."
     told = top.found
     assert told is not None
     several = f" ({_counted(tested)})" if len(tested) > 1 else ""
@@ -31,8 +32,14 @@ def onset_sentence(event: str, predictor: str, found: Sequence[Foretold], level:
         f"By step {top.cutoff:,} {predictor} with the settings orders runs by when {event} happens with C = "
         f"{_with_interval(told.full.c_index)}, the settings alone with {_with_interval(told.baseline.c_index)}: a gain of "
         f"{number(told.gain.value, 2)} {interval(told.gain.low, told.gain.high, 2)} ({level:.0%} intervals), "
-        f"p = {number(top.p_adjusted, 2)}: {said}{several}."
+        f"p = {number(top.p_adjusted, 2)}: {said}{several}{_unclear(top)}."
     )
+
+
+def _unclear(top: Foretold) -> str:
+    """Runs that a prediction is not of: neither at risk for certain nor there already."""
+    n = len(top.having("unclear"))
+    return f"; {n} run(s) that may have had it by then are left out" if n else ""
 
 
 def _counted(tested: Sequence[Foretold]) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from queries.reading.tables import shared_words
 from queries.reading.token_curves import Sampled
+from queries.reading.units import among
 from queries.render import interval, number
 
 Row = Mapping[str, Any]
@@ -33,7 +34,7 @@ def _of_group(group: Row, rows: Sequence[Row], name: str) -> str:
     rows = [row for row in rows if not row["why"]]
     only = rows[0] if len(rows) == 1 else None
     within = interval((only or group)["low"], (only or group)["high"], 2)
-    over = "documents of the one run" if only else f"{len(rows)} runs"
+    over = "documents of the one run" if only else f"{len(rows)} runs{among(group)}"
     called = group["major"] + group["minor"]
     text = (
         f"{name + ': ' if name else ''}{group['excess_fraction']:.2%} of tokens {within} over {over} change more in one octave "

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from queries.reading.series import OF_COMPONENTS, SeriesRead
+from queries.reading.units import among
 from queries.render import interval, number
 from queries.stats.serial_noise import SHORT
 from queries.stats.smooth_null import FEWEST_POINTS
@@ -34,7 +35,7 @@ def answer_sentence(label: str, found: Sequence[Found], only: Mapping[str, Any] 
     runs = ""
     if only is not None and only["n_runs"] != 1 and only["n_resolved"]:
         band = interval(only["share_low"], only["share_high"], 2)
-        runs = f"; {only['n_major']} of {only['n_resolved']} resolved runs have a major one, share {band}"
+        runs = f"; {only['n_major']} of {only['n_resolved']} resolved runs{among(only)} have a major one, share {band}"
     return f"{label}, {len(found)} series: {told}{runs}."
 
 

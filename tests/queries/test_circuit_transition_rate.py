@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from queries.circuit_transition_rate import circuit_transition_rate
+from queries.stats.few_runs import share_interval
 from tests.queries.language import head_scores
 from tests.queries.simulated import Simulation, rising
 
@@ -64,8 +65,8 @@ def test_runs_that_differ_widen_the_interval_beyond_that_of_their_circuits(simul
 
     assert answer.estimate == 0.5
     assert answer.n_items == 24
-    # Student's t over six runs that are all or nothing; 12 of 24 alone would give [0.29, 0.71]
-    assert (answer.ci_low, answer.ci_high) == (0, 1)
+    # three of six runs that are all or nothing; 12 of 24 alone would give [0.29, 0.71]
+    assert (answer.ci_low, answer.ci_high) == pytest.approx(share_interval(3, 6))
     assert answer.verdict == "unresolved"
 
 
@@ -125,3 +126,17 @@ def test_one_run_says_little(simulation: Simulation) -> None:
 
     assert (answer.estimate, answer.ci_low, answer.verdict) == (1, pytest.approx(0.025), "unresolved")
     assert any("says little of others" in line for line in answer.limits)
+
+
+def test_runs_of_one_init_are_one_trial(simulation: Simulation) -> None:
+    """Twelve runs of three inits, all sudden: independent they would say most."""
+    for k in range(12):
+        run = simulation.run(f"r{k}", init_seed=k % 3, data_order_seed=k)
+        plant(simulation, run, [rising(DENSE, 400, width=0.2)])
+    answer = circuit_transition_rate(simulation.commit(), task="induction")
+    (row,) = answer.summary.to_pylist()  # type: ignore[union-attr]
+
+    assert (row["n_runs"], row["n_units"], row["unit"], row["rate"]) == (12, 3, "init", 1)
+    assert (answer.ci_low, answer.ci_high) == pytest.approx(share_interval(3, 3))
+    assert answer.verdict == "unresolved"
+    assert "12 runs (3 independent inits)" in answer.sentence

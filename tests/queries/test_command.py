@@ -175,3 +175,13 @@ def test_the_list_of_questions() -> None:
 def test_other_commands_do_not_load_questions() -> None:
     code = "import sys, pathscope.__main__; sys.exit(any(m.startswith(('queries', 'plotly', 'scipy')) for m in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_an_ending_that_is_no_format_is_refused(archive: Archive, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no format is known by the ending '.bad'; .json, .csv"):
+        run(archive, "query", "loss_curves", "--output", str(tmp_path / "x.bad"))
+    assert not list(tmp_path.glob("x*"))
+    run(archive, "query", "loss_curves", "--output", str(tmp_path / "x.txt"))
+    run(archive, "query", "loss_curves", "--format", "json", "--output", str(tmp_path / "x.dat"))
+    assert "loss (test)" in (tmp_path / "x.txt").read_text()
+    assert json.loads((tmp_path / "x.dat").read_text())

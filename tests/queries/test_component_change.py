@@ -12,7 +12,7 @@ from archive.upkeep.marks import exclude
 from queries.component_change import component_change
 from tests.queries.language import LOGIT_PARTS, RHYMES, cell, head_score, head_scores
 from tests.queries.signatures import signatures
-from tests.queries.simulated import Simulation
+from tests.queries.simulated import LOSS_HERE, TEST, Simulation
 
 # (layer, head): reweighted, unchanged / new, rewired
 BEFORE = np.array([[0.5, 0.4], [0.0, 0.6]])
@@ -271,3 +271,11 @@ def test_the_figure_has_a_symbol_and_a_colour_for_each_category(archive: Archive
     looks_like = [(t.marker.symbol, t.marker.color) for n, t in drawn.items() if "(" in n]
     assert len(set(looks_like)) == len(looks_like)
     assert "participation" in str(answer)
+
+
+def test_without_effects_both_kinds_that_would_do_are_named(simulation: Simulation) -> None:
+    run = simulation.run("base")
+    simulation.scalar(run, LOSS_HERE, 1, {TEST: 1.0})
+    archive = simulation.commit()
+    with pytest.raises(UsageError, match=r"--fill head.ablation_effect.*--fill head.logit_attribution"):
+        component_change(archive)

@@ -167,3 +167,23 @@ def test_the_figure_has_points_and_a_fit_a_run(driven: Simulation) -> None:
     assert [t.mode for t in figure.data] == ["markers", "lines"] * 5
     assert "held out" in figure.data[0].name
     assert TEST.name == "test"
+
+
+def test_what_an_init_decides_is_no_explanation_by_itself(simulation: Simulation) -> None:
+    """Score and loss both turn at a time of their init's, each at its own: runs of one init are no repeats."""
+    rng = np.random.default_rng(8)
+    turns, falls = (3.0, 6.0, 9.0), (7.0, 3.5, 8.0)
+    for k in range(9):
+        run = simulation.run(f"r{k}", init_seed=k % 3, data_order_seed=k // 3)
+        plant(
+            simulation, run, rise(turns[k % 3]), 4 - 3 * rise(falls[k % 3]) + 0.01 * rng.random(len(X)), rng
+        )
+    answer = explain_component(simulation.commit(), regressors=("loss[test]",), n_boot=99)
+    (row,) = answer.summary.to_pylist()  # type: ignore[union-attr]
+
+    # six arrangements of inits, six of orders
+    assert row["least_p"] == pytest.approx(1 / 36)
+    assert row["p"] > 0.1
+    assert (row["n_runs"], row["n_units"], row["unit"], answer.verdict) == (9, 3, "init", "unresolved")
+    assert "each of 9 runs (3 independent inits)" in answer.sentence
+    assert any("9 runs, 3 independent inits" in line for line in answer.limits)

@@ -228,7 +228,8 @@ def test_runs_that_share_seeds_count_once_for_each(simulation: Simulation) -> No
     # the leads are those of three inits: 3, 4 and 5 octaves, each up to one less
     assert answer.ci_low == pytest.approx(3 - 4.302653 / math.sqrt(3), abs=1e-5)
     assert any(
-        "share seeds (3 init and 3 order): each value of a seed counts once" in x for x in answer.limits
+        "share seeds (3 init and 3 order): 9 runs, 3 independent inits. Each value of a seed counts once" in x
+        for x in answer.limits
     )
     assert not any("as independent" in line for line in answer.limits)
 
@@ -242,3 +243,25 @@ def test_a_seed_of_two_values_counts_where_no_other_has_three(simulation: Simula
     assert lead_lag(archive, measures=(TRAINED,), event=TESTED).p_value == pytest.approx(2 * 0.5**6)
     few = lead_lag(archive, runs=["r0", "r1", "r6", "r7"], measures=(TRAINED,), event=TESTED)
     assert few.p_value == pytest.approx(2 * 0.5**2)
+
+
+def test_what_no_run_passes_does_not_follow(simulation: Simulation) -> None:
+    for run in simulation.seeds(8):
+        plant(simulation, run, math.inf, 64)
+    answer = lead_lag(simulation.commit(), measures=(TRAINED,), event=TESTED)
+
+    assert answer.verdict == "no"
+    assert "the event comes without it, which no run passes by its last checkpoint" in answer.sentence
+    assert "it follows" not in answer.sentence
+
+
+def test_an_event_without_a_level_is_told_to_have_one(simulation: Simulation) -> None:
+    for run in simulation.seeds(2):
+        plant(simulation, run, 4, 32)
+    archive = simulation.commit()
+    with pytest.raises(UsageError, match=r"'accuracy\[test\]' has no level: accuracy is a measure"):
+        lead_lag(archive, measures=(TRAINED,), event="accuracy[test]")
+    with pytest.raises(
+        UnknownName, match=r"no measure 'k_composition' in this archive; .*--fill k_composition"
+    ):
+        lead_lag(archive, measures=("k_composition >= 5",), event=TESTED)

@@ -212,7 +212,7 @@ def test_what_is_not_there_is_refused_with_the_study_that_makes_it(
     archive = simulation.commit()
     with pytest.raises(NotComparable, match=r"differs in eval set.*\n.*eval_set='long text'"):
         match_neurons(archive)
-    with pytest.raises(UsageError, match=r"none of the 1 runs asked for .*both_orders = true"):
+    with pytest.raises(UsageError, match=r"s1 alone was asked about.*another seed.*both_orders = true"):
         match_neurons(archive, runs="s1")
     other = Simulation(empty_archive, tmp_path / "other")
     other.scalar(other.run("x"), LOSS_HERE, 1, {TEST: 1.0})

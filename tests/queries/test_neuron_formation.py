@@ -182,3 +182,26 @@ def test_half_of_a_rise() -> None:
     assert half_risen(times, np.array([0.0, 0.0, 0.0, 1.0, 1.0])) == pytest.approx(np.sqrt(32))
     assert half_risen(times, -times) is None
     assert 300 < (half_risen(TIMES, rising(TIMES.astype(int).tolist(), 500, width=0.3)) or 0) < 800
+
+
+def test_neurons_of_one_init_are_those_of_one_run(simulation: Simulation) -> None:
+    for k in range(4):
+        # the same neurons twice, as runs of one init may have them
+        run = simulation.run(f"r{k}", init_seed=k // 2, data_order_seed=k)
+        put(simulation, run, curves(k // 2, top=12))
+    answer = neuron_formation(simulation.commit(), draws=DRAWS)
+    row = next(r for r in answer.summary.to_pylist() if r["places"] == "top")  # type: ignore[union-attr]
+
+    assert (row["n_runs"], row["n_units"], row["unit"]) == (4, 2, "init")
+    assert row["over_high"] - row["over_low"] > 0.2
+    assert "4 runs (2 independent inits)" in answer.sentence
+    assert answer.verdict == "unresolved"
+
+
+def test_equal_shares_are_no_precision_and_yes_is_more_than_matters(planted: NeuronFormation) -> None:
+    archive = Archive(Path(planted.provenance.archive))
+    few = neuron_formation(archive, draws=DRAWS, matters=0.3)
+
+    assert planted.ci_low > 0
+    assert planted.ci_low < 0.3 < few.ci_high
+    assert few.verdict == "unresolved"

@@ -272,3 +272,33 @@ def test_losses_of_the_same_checkpoints_stand_beside_comparisons(simulation: Sim
     outputs_compared(simulation, "s0", "s1", 5, js=0.1)
     (row,) = output_agreement(simulation.commit()).table.to_pylist()
     assert (row["spearman"], row["js"], row["n_tokens"]) == (1.0, 0.1, 72)
+
+
+def test_what_is_read_can_be_asked_for(simulation: Simulation) -> None:
+    """Lists at the last step only must not keep losses and comparisons of other steps away."""
+    plant_texts(simulation)
+    rng = np.random.default_rng(12)
+    base, values = rng.normal(size=(N, LENGTH, WORDS)), rng.random((N, LENGTH))
+    for k, run in enumerate(simulation.seeds(2)):
+        outputs(simulation, run, 5, model(rng, base, 0.5))
+        losses(simulation, run, 1, values if k else -values)
+        losses(simulation, run, 5, values)
+    outputs_compared(simulation, "s0", "s1", 1, js=0.3)
+    archive = simulation.commit()
+
+    with pytest.raises(UsageError, match="no run has token_top at step 1"):
+        output_agreement(archive, step=1)
+    early = output_agreement(archive, step=1, by="losses")
+    assert (early.estimate, early.table.to_pylist()[0]["js"]) == (pytest.approx(-1), None)
+    assert output_agreement(archive, by="losses").estimate == 1.0
+    (row,) = output_agreement(archive, step=1, by="comparisons").table.to_pylist()
+    assert (row["js"], row["outputs"], row["spearman"]) == (0.3, "all", pytest.approx(-1))
+    assert output_agreement(archive).table.to_pylist()[0]["outputs"] == "most likely"
+
+
+def test_what_is_not_there_cannot_be_asked_for(simulation: Simulation) -> None:
+    for run in simulation.seeds(2):
+        losses(simulation, run, 5, np.ones((N, LENGTH)))
+    archive = simulation.commit()
+    with pytest.raises(UsageError, match=r"holds no output_divergence.*\[compare\]"):
+        output_agreement(archive, by="comparisons")

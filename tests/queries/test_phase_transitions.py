@@ -7,6 +7,7 @@ import pytest
 from archive.errors import UnknownName, UsageError
 from archive.records import Quantity
 from queries.phase_transitions import PhaseTransitions, phase_transitions
+from queries.stats.few_runs import share_interval
 from tests.queries import language
 from tests.queries.simulated import (
     ACC,
@@ -257,3 +258,62 @@ def test_the_figure_shades_what_was_found_and_greys_the_rest(simulation: Simulat
     assert colours["s0 · test"] == "#888888" != colours["s1 · test"]
     assert len(figure.layout.shapes) == 1
     assert answer.curves.num_rows == 2 * len(STEPS)
+
+
+def test_runs_that_share_inits_are_as_many_as_the_inits(simulation: Simulation) -> None:
+    """Nine of nine crossed runs are three of three inits, which cannot show that most have one."""
+    for k in range(9):
+        run = simulation.run(f"r{k}", init_seed=k % 3, data_order_seed=k // 3)
+        simulation.curve(run, LOSS_HERE, STEPS, sharp(k))
+    archive = simulation.commit()
+    answer = phase_transitions(archive, pair=False, draws=299)
+    one_order = phase_transitions(archive, runs=["r0", "r1", "r2"], pair=False, draws=299)
+    (row,) = answer.summary.to_pylist()  # type: ignore[union-attr]
+
+    assert (row["n_major"], row["n_resolved"], row["n_units"], row["unit"]) == (9, 9, 3, "init")
+    assert (answer.ci_low, answer.ci_high) == pytest.approx(share_interval(3, 3))
+    assert (answer.verdict, answer.n_runs) == ("unresolved", 9)
+    assert "9 of 9 resolved runs (3 independent inits)" in answer.sentence
+    assert any("9 runs, 3 independent inits" in line for line in answer.limits)
+    assert not any("as independent" in line for line in answer.limits)
+    assert (one_order.ci_low, one_order.ci_high) == pytest.approx(share_interval(3, 3))
+    assert "independent" not in one_order.sentence
+
+
+def test_described_only_has_shape_and_smooth_curve_and_no_verdict(simulation: Simulation) -> None:
+    (run,) = simulation.seeds(1)
+    simulation.curve(run, LOSS_HERE, STEPS, sharp(0))
+    simulation.curve(run, ACCURACY_HERE, STEPS, rising(STEPS, 700, width=0.15) + noise(1))
+    archive = simulation.commit()
+    answer = phase_transitions(archive, describe_only=True)
+    (row,) = answer.table.to_pylist()
+
+    assert (row["class"], row["why"]) == ("unresolved", "it was described, not tested")
+    assert (row["p"], row["q"], row["n_draws"]) == (None, None, 0)
+    assert row["t50_after"] < 700 * 1.1
+    assert row["t50"] > 700 / 1.1
+    assert 0.9 < row["share_low"] <= row["share_high"] <= 1
+    assert not any("smallest q" in line for line in answer.limits)
+    values, smooth = (np.array(answer.curves[name].to_pylist(), float) for name in ("value", "smooth"))
+    # the best smooth curve follows a sharp one on the whole and leaves it in the middle
+    assert np.isfinite(smooth).all()
+    assert np.corrcoef(values, smooth)[0, 1] > 0.8
+    assert np.abs(values - smooth).max() > 0.2
+    # of a pair the smooth curve is that of the continuous member
+    paired, alone = (
+        phase_transitions(archive, measure="accuracy", describe_only=True, pair=p) for p in (True, False)
+    )
+    assert paired.curves["smooth"].null_count == len(STEPS)
+    assert alone.curves["smooth"].null_count == 0
+
+
+def test_short_series_are_described_though_they_cannot_be_tested(simulation: Simulation) -> None:
+    (run,) = simulation.seeds(1)
+    steps = [0, 8, 64, 512, 1024, 4096]
+    simulation.curve(run, LOSS_HERE, steps, np.array([2.0, 2.0, 1.9, 1.8, 0.6, 0.5]))
+    (row,) = ask(simulation).table.to_pylist()
+
+    assert (row["class"], row["why"]) == ("unresolved", "5 of 16 checkpoints needed")
+    assert (row["t50_after"], row["t50"]) == (512, 1024)
+    assert row["share_low"] == pytest.approx(1.2 / 1.5)
+    assert row["width_low"] is None

@@ -184,3 +184,16 @@ def test_other_numbers_and_eval_sets_are_refused(simulation: Simulation) -> None
         quanta_histogram(archive, draws=DRAWS)
     with pytest.raises(UsageError):
         quanta_histogram(archive, measure="no_such", draws=DRAWS)
+
+
+def test_crossed_runs_are_as_many_as_their_inits(simulation: Simulation) -> None:
+    for k in range(6):
+        run = simulation.run(f"r{k}", init_seed=k % 2, data_order_seed=k // 2)
+        put(simulation, run, curves(k % 2, 0.06 if k % 2 else 0.0))
+    answer = quanta_histogram(simulation.commit(), draws=DRAWS)
+    (row,) = answer.summary.to_pylist()  # type: ignore[union-attr]
+
+    assert (row["n_runs"], row["n_units"], row["unit"]) == (6, 3, "order")
+    assert "over 6 runs (3 independent orders)" in answer.sentence
+    assert "independent seeds" in answer.ci_method
+    assert any("6 runs, 3 independent orders" in line for line in answer.limits)

@@ -6,6 +6,7 @@ import pytest
 from archive.errors import NotComparable, UsageError
 from archive.records import WHOLE, Encoding, Quantity
 from queries.replicate_induction_transition import replicate_induction_transition
+from queries.stats.few_runs import share_interval
 from tests.queries.language import ICL, LAST_TARGET_HERE, PREFIX, cell, induction
 from tests.queries.simulated import Simulation, rising
 
@@ -158,3 +159,21 @@ def test_a_head_at_the_first_checkpoint_has_no_beginning(simulation: Simulation)
     assert (row["class"], row["t50"]) == ("unresolved", None)
     assert "at the first checkpoint" in row["why"]
     assert answer.plot().data
+
+
+def test_crossed_runs_are_as_many_as_their_inits(simulation: Simulation) -> None:
+    times = (700.0, 1000.0, 1400.0)
+    for k in range(9):
+        plant(simulation, simulation.run(f"r{k}", init_seed=k % 3, data_order_seed=k // 3), times[k % 3])
+    answer = replicate_induction_transition(simulation.commit())
+    (summary,) = answer.summary.to_pylist()  # type: ignore[union-attr]
+
+    assert (summary["n_major"], summary["n_units"], summary["unit"]) == (9, 3, "init")
+    assert (summary["share_low"], summary["share_high"]) == pytest.approx(share_interval(3, 3))
+    assert answer.verdict == "unresolved"
+    assert "9 of 9 resolved runs (3 independent inits)" in answer.sentence
+    # times are those of three inits, half an octave apart: a t interval with two degrees of freedom, and no spread of nine runs
+    assert np.log2(answer.ci_high / answer.estimate) > 1
+    assert "over independent seeds" in answer.ci_method
+    assert (summary["sd_low"], summary["sd_high"]) == (None, None)
+    assert summary["icl_lag_low"] <= 0 <= summary["icl_lag_high"]

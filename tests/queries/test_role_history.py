@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from queries.role_history import role_history
-from tests.queries.language import head_scores
-from tests.queries.simulated import Simulation, rising
+from tests.queries.language import IOI, head_score, head_scores
+from tests.queries.simulated import GRID, Simulation, rising
 
 STEPS = [0, *(round(2 ** (k / 2)) for k in range(6, 27))]  # two an octave, 8 to 8,192
 SHAPE = (2, 2)
@@ -136,3 +136,15 @@ def test_what_cannot_be_tested_has_no_time(simulation: Simulation) -> None:
     assert any("could not be tested" in line for line in answer.limits)
     assert answer.table["score"].to_pylist()[-1] == pytest.approx(3, abs=0.01)
     assert len(answer.plot().data) == 1
+
+
+def test_a_score_of_another_eval_set_is_not_said_to_be_absent(simulation: Simulation) -> None:
+    for run in simulation.seeds(2):
+        plant(simulation, run, {"prefix_matching": 300})
+        there = head_score("previous_token", IOI).model_copy(update={"encoding": GRID})
+        simulation.heads(run, STEPS[-1], np.full(SHAPE, 0.5), quantity=there)
+    answer = role_history(simulation.commit(), task="induction")
+
+    (line,) = [line for line in answer.limits if line.startswith("Roles not judged")]
+    assert "previous_token (no head.previous_token there, only on all pairs)" in line
+    assert "duplicate_token (no head.duplicate_token)" in line

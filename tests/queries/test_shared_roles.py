@@ -173,3 +173,13 @@ def test_several_roles_stand_side_by_side_and_are_drawn(archive: Archive) -> Non
     grid = shared_roles(archive, runs="a?").plot().data[0]
     assert list(grid.x) == ["L2H0", "L2H1", "L2H2", "L2H3"]
     assert [list(row) for row in grid.z] == [[1, 0, 0, 1], [0, 1, 0, 1], [0, 0, 1, 1]]
+
+
+def test_heads_of_several_inits_stand_under_their_init(simulation: Simulation) -> None:
+    for init, head in ((1, (2, 3)), (2, (0, 5))):
+        for k in range(2):
+            run = simulation.run(f"r{init}{k}", init_seed=init, data_order_seed=k, init_hash=f"hash {init}")
+            plant(simulation, run, [head])
+    (summary,) = shared_roles(simulation.commit()).summary.to_pylist()  # type: ignore[union-attr]
+
+    assert summary["heads"] == "init 1: L2H3; init 2: L0H5"

@@ -89,7 +89,7 @@ def test_a_run_that_comes_back_is_below_walks(simulation: Simulation) -> None:
 def test_weights_of_other_inits_are_never_compared_and_outputs_are(simulation: Simulation) -> None:
     rng = np.random.default_rng(3)
     way = rng.normal(size=400) / 20
-    for k in range(4):
+    for k in range(6):
         run = simulation.run(f"s{k}", data_order_seed=k, init_hash=f"init {k // 2}")
         points = walk(rng, way)
         sketched(simulation, run, points)
@@ -98,14 +98,44 @@ def test_weights_of_other_inits_are_never_compared_and_outputs_are(simulation: S
     weights = trajectory_consistency(archive, n_walks=19)
     logits = trajectory_consistency(archive, of="logits", n_walks=19)
 
-    assert {(r["run_a"], r["run_b"]) for r in weights.pairs.to_pylist()} == {("s0", "s1"), ("s2", "s3")}
+    assert {(r["run_a"], r["run_b"]) for r in weights.pairs.to_pylist()} == {
+        ("s0", "s1"),
+        ("s2", "s3"),
+        ("s4", "s5"),
+    }
     assert any(
-        "4 pair(s) of runs are not compared" in line and "of='logits'" in line for line in weights.limits
+        "12 pair(s) of runs are not compared" in line and "of='logits'" in line for line in weights.limits
     )
-    assert len({(r["run_a"], r["run_b"]) for r in logits.pairs.to_pylist()}) == 6
+    assert len({(r["run_a"], r["run_b"]) for r in logits.pairs.to_pylist()}) == 15
     assert logits.summary["same_way"].to_pylist()[0] == "yes"  # type: ignore[union-attr]
+    (whole,) = [r for r in logits.summary.to_pylist() if r["phase"] == "all"]  # type: ignore[union-attr]
+    # two runs of an init are one, and a pair of them says nothing of other inits
+    assert (whole["n_runs"], whole["n_units"], whole["unit"]) == (6, 3, "init")
+    assert (whole["n_pairs"], whole["n_pairs_dropped"]) == (12, 3)
     assert any("end near one function" in line for line in logits.limits)
     assert any("random projections: distances" in line for line in logits.limits)
+
+
+def test_a_way_that_each_init_has_for_itself_is_none_that_all_runs_share(simulation: Simulation) -> None:
+    rng = np.random.default_rng(11)
+    ways = rng.normal(size=(3, 400)) / 20
+    for k in range(9):
+        run = simulation.run(f"r{k}", init_seed=k % 3, data_order_seed=k // 3)
+        sketched(simulation, run, walk(rng, ways[k % 3]), LOGITS)
+    answer = trajectory_consistency(simulation.commit(), of="logits", n_walks=19)
+    (whole,) = [r for r in answer.summary.to_pylist() if r["phase"] == "all"]  # type: ignore[union-attr]
+    within = [
+        r["cosine"] for r in answer.pairs.to_pylist() if int(r["run_a"][1]) % 3 == int(r["run_b"][1]) % 3
+    ]
+
+    assert np.mean(within) > 0.5
+    assert (whole["n_pairs"], whole["n_pairs_dropped"], whole["same_way"]) == (18, 18, "unresolved")
+    assert answer.verdict == "unresolved"
+    assert "9 runs (3 independent inits)" in answer.sentence
+    assert any(
+        "share seeds (3 init and 3 order): 9 runs, 3 independent inits" in line for line in answer.limits
+    )
+    assert not any("as independent" in line for line in answer.limits)
 
 
 def test_runs_of_other_conditions_and_excluded_ones_are_kept_apart(simulation: Simulation) -> None:
@@ -136,7 +166,7 @@ def test_one_run_and_few_checkpoints_settle_nothing(simulation: Simulation) -> N
     assert math.isnan(one.ci_low)
     assert math.isnan(short.estimate)
     assert "No run has enough checkpoints" in short.sentence
-    assert any("Fewer than 3 runs" in line for line in one.limits)
+    assert any("Fewer than 3 independent runs" in line for line in one.limits)
 
 
 def test_what_does_not_move_or_overflows_is_left_out_or_refused(simulation: Simulation) -> None:

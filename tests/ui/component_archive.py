@@ -13,6 +13,7 @@ from archive.create import ensure_archive
 from archive.records import WHOLE, Checkpoint, Family, Part, Run
 from archive.shard import ShardBuilder
 from tests.ui.archives import HOSTILE, exclude
+from tests.ui.component_matches import add_comparisons, add_heads
 from tests.ui.component_records import (
     BOOKS,
     CHANCE,
@@ -45,6 +46,7 @@ Floats = NDArray[np.float64]
 
 STEPS = (0, 1, 8, 64, 256, 512, 1000, 2000, 4000)
 SPARSE = STEPS[::2]  # what is dear to measure: pairs of heads, histograms, logit effects
+COMPARED = (STEPS[0], STEPS[4], STEPS[-1])  # where neurons are compared between runs
 LATE = 5  # from this checkpoint on a neuron's examples stay, but for its last one
 
 
@@ -64,6 +66,7 @@ class Model:
     steps: tuple[int, ...] = STEPS
     token_losses: bool = False
     parent: str = ""
+    matches: bool = False
 
     @property
     def induction(self) -> int:
@@ -279,6 +282,8 @@ def add_model(shard: ShardBuilder, model: Model) -> None:
             )
         )
         _heads(shard, point, model, step)
+        if model.matches and step in SPARSE:
+            add_heads(shard, point, model, step)
         if model.neurons:
             _neurons(shard, point, model, at)
         if model.token_losses and step in SPARSE:
@@ -298,6 +303,7 @@ def write_models(path: Path, models: Sequence[Model], *, texts: bool = True) -> 
         shard.text_set(BOOKS)
     for model in models:
         add_model(shard, model)
+    add_comparisons(shard, [m for m in models if m.matches], COMPARED)
     shard.write(layout.inbox)
     report = commit_inbox(layout)
     assert not report.refused, report.refused
@@ -311,7 +317,7 @@ def seeds(**given: Any) -> list[Model]:
 
 def components(path: Path) -> Path:
     """Three seeds with everything measured."""
-    return write_models(path, seeds())
+    return write_models(path, seeds(matches=True))
 
 
 def components_odd(path: Path) -> Path:
@@ -330,13 +336,14 @@ def components_odd(path: Path) -> Path:
 
 def components_one(path: Path) -> Path:
     """A single run."""
-    return write_models(path, seeds()[:1])
+    return write_models(path, seeds(matches=True)[:1])
 
 
 def components_hostile(path: Path) -> Path:
     """Names of 300 characters with HTML, Markdown and LaTeX in them."""
     condition, family = f"condition {HOSTILE}"[:310], f"family {HOSTILE}"[:310]
-    models = [Model(f"{k} {HOSTILE}"[:320], k, condition=condition, family=family) for k in range(2)]
+    named = {"condition": condition, "family": family, "matches": True}
+    models = [Model(f"{k} {HOSTILE}"[:320], k, **named) for k in range(2)]  # type: ignore[arg-type]
     return write_models(path, models)
 
 

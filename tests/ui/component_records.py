@@ -161,3 +161,18 @@ EFFECT = Quantity(
     weight_processing="fold_ln_center",
     site=MLP,
 )
+PATTERN = Quantity(
+    measure=_measure("attention_pattern", "attention", "fact_attention", "Where heads look.", "probability"),
+    encoding=TEXT,
+    params={"items": 2, "positions": 16},
+)
+SIGNATURE = Quantity(
+    measure=_measure("head.signature", "head vector", "fact_vector", "What a head does, in numbers."),
+    encoding=TEXT,
+    params={"labels": [f"number {k}" for k in range(24)]},
+)
+MATCHING = Quantity(
+    measure=_measure("neuron_matching", "matched unit", "fact_pair_vector", "The most similar neuron."),
+    encoding=TEXT,
+    site=MLP,
+)

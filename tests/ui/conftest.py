@@ -17,7 +17,14 @@ from tests.ui.browser import Address, Look, Made, Watched, explorer, launch
 from tests.ui.compare_archive import COMPARE_ARCHIVES
 from tests.ui.component_archive import COMPONENT_ARCHIVES
 from tests.ui.grokking_archive import GROKKING_ARCHIVES
+from tests.ui.ingestion.archive import INGESTION_ARCHIVES
+from tests.ui.integrity.archive import INTEGRITY_ARCHIVES
 from tests.ui.published_archive import PUBLISHED_ARCHIVES
+from tests.ui.questions.archive import QUESTION_ARCHIVES
+from tests.ui.search.archive import SEARCH_ARCHIVES
+from tests.ui.seeds.archive import SEEDS_ARCHIVES
+from tests.ui.sizes.archive import SIZES_ARCHIVES
+from tests.ui.transitions.archive import TRANSITION_ARCHIVES
 from ui.view import discover
 
 APP = Path(__file__).parents[2] / "ui" / "app.py"
@@ -29,6 +36,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """The path of an invented archive by name; made on first use and never written to again."""
     folder = tmp_path_factory.mktemp("archives")
     known = ARCHIVES | GROKKING_ARCHIVES | COMPONENT_ARCHIVES | COMPARE_ARCHIVES | PUBLISHED_ARCHIVES
+    known |= SEEDS_ARCHIVES
+    known |= INGESTION_ARCHIVES | INTEGRITY_ARCHIVES | SEARCH_ARCHIVES
+    known |= SIZES_ARCHIVES
+    known |= QUESTION_ARCHIVES
+    known |= TRANSITION_ARCHIVES
 
     def make(name: str) -> Path:
         path = folder / f"{name.replace(' ', '-')}.duckdb"

@@ -18,7 +18,14 @@ from tests.ui.browser import ROOT, Watched, explorer, launch
 from tests.ui.compare_archive import compare
 from tests.ui.component_archive import components
 from tests.ui.grokking_archive import grokking
+from tests.ui.ingestion.archive import ingestion
+from tests.ui.integrity.archive import integrity
 from tests.ui.published_archive import published
+from tests.ui.questions.archive import questions
+from tests.ui.search.archive import search
+from tests.ui.seeds.archive import seeds
+from tests.ui.sizes.archive import sizes
+from tests.ui.transitions.archive import transitions
 from ui.models.palette import HUES
 
 WIDTH = 1200
@@ -36,11 +43,18 @@ SHOTS = {
 # of runs whose phases and frequencies are known: the archive of `pathscope demo` has none. The step is one that the
 # invented archive and studies/crossed_small.toml both have, while the circuit forms
 GROKKING_SHOTS = {"grokking": "grokking?step=181", "trajectory": "trajectory"}
+INGESTION_SHOTS = {"ingest": "ingest?paused=true"}
+INTEGRITY_SHOTS = {"integrity": "integrity"}
+SEEDS_SHOTS = {"seeds": "seeds"}
+SEARCH_SHOTS = {"search": "search?text=the"}
+TRANSITION_SHOTS = {"transitions": "transitions?test=true&focus=sudden-s1&level=1"}
+SIZES_SHOTS = {"sizes": "sizes?won=tokens&axis=compute"}
 COMPARE_SHOTS = {"compare": "compare?sequence=6&step_a=256"}
 PUBLISHED_SHOTS = {
     "benchmarks": "benchmarks?task=lambada_openai&task=sciq",
     "sources": "sources?source=suite",
 }
+QUESTION_SHOTS = {"questions": "questions?problem=5.2&ask=true", "questions-list": "questions"}
 COMPONENT_SHOTS = {"heads": "heads?curves_of=best+of+each+run", "neuron": "neuron?layer=1&unit=3"}
 
 
@@ -94,7 +108,10 @@ def main() -> None:
         "--grokking", type=Path, help="for Grokking and Trajectory; default: invented numbers"
     )
     parser.add_argument("--components", type=Path, help="for Heads and Neuron; default: invented numbers")
+    parser.add_argument("--seeds", type=Path, help="for Seeds; default: invented numbers")
+    parser.add_argument("--questions", type=Path, help="for Questions; default: invented numbers")
     parser.add_argument("--compare", type=Path, help="for Compare; default: invented numbers")
+    parser.add_argument("--sizes", type=Path, help="for Sizes; default: invented numbers")
     parser.add_argument(
         "--published", type=Path, help="for Benchmarks and Sources; default: invented numbers"
     )
@@ -106,7 +123,14 @@ def main() -> None:
             (given.grokking or grokking(Path(folder) / "grokking.duckdb"), GROKKING_SHOTS),
             (given.components or components(Path(folder) / "components.duckdb"), COMPONENT_SHOTS),
             (given.compare or compare(Path(folder) / "compare.duckdb"), COMPARE_SHOTS),
+            (given.questions or questions(Path(folder) / "questions.duckdb"), QUESTION_SHOTS),
             (given.published or published(Path(folder) / "published.duckdb"), PUBLISHED_SHOTS),
+            (ingestion(Path(folder) / "ingestion.duckdb"), INGESTION_SHOTS),
+            (transitions(Path(folder) / "transitions.duckdb"), TRANSITION_SHOTS),
+            (integrity(Path(folder) / "integrity.duckdb"), INTEGRITY_SHOTS),
+            (search(Path(folder) / "search.duckdb"), SEARCH_SHOTS),
+            (given.sizes or sizes(Path(folder) / "sizes.duckdb"), SIZES_SHOTS),
+            (given.seeds or seeds(Path(folder) / "seeds.duckdb"), SEEDS_SHOTS),
         )
         with launch(playwright) as browser:
             for archive, shots in kinds:

@@ -7,6 +7,7 @@ from playwright.sync_api import expect
 
 from tests.ui.browser import Address, Look, Watched, assert_sound, chromium_is_there
 from tests.ui.component_archive import STEPS
+from tests.ui.component_matches import POSITIONS
 
 pytestmark = [
     pytest.mark.browser,
@@ -68,6 +69,48 @@ def test_a_row_of_the_finder_chooses_head_and_run(look: Look, address: Address) 
     assert_sound(window)
 
 
+def test_attention_can_be_read_by_mouse_and_by_keyboard(look: Look, address: Address) -> None:
+    # the head that was planted to look at the token before
+    window = look(f"{address('components')}/heads?head=L1H2&item=books,+40+tokens+%231")
+    tokens, told = window.page.locator(".tokens span"), window.page.locator(".told")
+    expect(tokens).to_have_count(POSITIONS)
+    tokens.nth(5).hover()
+    expect(told).to_contain_text("looks at: 4: ")
+    expect(told).to_contain_text("0.80 | 0: ")
+    tokens.nth(5).focus()
+    window.page.keyboard.press("ArrowRight")
+    expect(told).to_contain_text("looks at: 5: ")
+    window.page.keyboard.press("Home")
+    expect(tokens.first).to_be_focused()
+    window.page.get_by_role("radio", name="is looked at by").or_(
+        window.page.get_by_role("button", name="is looked at by")
+    ).first.click()
+    window.page.wait_for_url("**look=**")
+    expect(told).to_contain_text("is looked at by: ")
+    assert window.page.locator("img[src='x']").count() == 0
+    assert_sound(window)
+
+
+def test_the_camera_saves_what_was_chosen_once(look: Look, address: Address) -> None:
+    window = look(f"{address('components')}/neuron?image=png")
+    page = window.page
+    figure = page.locator(".st-key-histogram")
+    figure.scroll_into_view_if_needed()
+    figure.hover()
+    for kind in ("png", "svg"):
+        with page.expect_download() as download:
+            figure.locator(".modebar-btn").first.click()
+        assert download.value.suggested_filename == f"pathscope.{kind}"
+        if kind == "png":
+            page.get_by_text("Copy or download").first.click()
+            page.get_by_text("SVG", exact=True).first.click()
+            page.wait_for_url(lambda url: "image" not in url)
+            page.keyboard.press("Escape")
+            window.settle()
+            figure.hover()
+    assert_sound(window)
+
+
 def test_next_and_the_slider_of_a_neuron_travel_in_the_address(look: Look, address: Address) -> None:
     first = look(f"{address('components')}/neuron?unit=5")
     page = first.page
@@ -90,7 +133,7 @@ def test_next_and_the_slider_of_a_neuron_travel_in_the_address(look: Look, addre
 def test_marked_tokens_tell_their_value_and_can_be_read(look: Look, address: Address) -> None:
     for dark in (False, True):
         page = look(f"{address('components')}/neuron", dark=dark).page
-        marks = page.locator(".examples mark")
+        marks = page.locator(".examples:not(.narrow) mark")
         assert marks.count() == 8
         assert (marks.first.get_attribute("title") or "").startswith("activation ")
         inks = marks.first.evaluate(

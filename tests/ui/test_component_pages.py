@@ -1,11 +1,14 @@
 """The Heads and Neuron pages on archives that have all, some or none of what they show."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from archive.store import Archive
 from tests.ui.component_archive import COMPONENT_ARCHIVES, STEPS
 from tests.ui.component_records import N_UNITS
 from tests.ui.test_pages import figures, texts
@@ -26,8 +29,19 @@ def drawn(app: AppTest) -> dict[str, str]:
 
 
 def examples(app: AppTest) -> str:
-    (found,) = [e.proto.body for e in app.get("html") if e.proto.body.startswith("<ol")]
-    return str(found)
+    """The list of the chosen neuron; those side by side are narrow."""
+    (found,) = lists(app, '<ol class="examples">')
+    return found
+
+
+def lists(app: AppTest, start: str) -> list[str]:
+    return [str(e.proto.body) for e in app.get("html") if e.proto.body.startswith(start)]
+
+
+def table(app: AppTest, column: str) -> Any:
+    """The one table on the page with a column of that name."""
+    (found,) = [d.value for d in app.dataframe if column in d.value]
+    return found
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -63,6 +77,8 @@ def test_what_is_not_measured_is_asked_for(page: Page) -> None:
     assert [c.split("--fill ")[1].strip() for c in commands(app)] == [
         "q_composition",
         "head.distance_profile",
+        "head.signature",
+        "attention_pattern",
     ]
 
 
@@ -74,7 +90,7 @@ def test_heads_open_with_the_best_head_of_the_first_run(page: Page) -> None:
         "head.prefix_matching:last_target",
         "head.previous_token",
     ]
-    assert list(drawn(app)) == ["Grid", "Line chart", "Bars"]
+    assert list(drawn(app)) == ["Grid", "Line chart", "Bars", "Attention"]
     assert "Highest: L1H2" in drawn(app)["Grid"]
     finder = next(d.value for d in app.dataframe if "above" in d.value)
     assert finder["head"][0] == "L1H2"
@@ -96,6 +112,9 @@ def test_an_address_sets_every_choice_of_heads(page: Page) -> None:
         show="all runs",
         sort="z",
         run="lm-*",
+        matched="true",
+        item="books, 40 tokens #1",
+        look="is looked at by",
     )
     assert not app.exception
     assert "lm-seed1 at step 512, 2 layers by 4 heads" in drawn(app)["Grid"]
@@ -110,8 +129,17 @@ def test_an_address_sets_every_choice_of_heads(page: Page) -> None:
     link = next(c.value for c in app.code if "focus=" in c.value)
     assert link.endswith(
         "run=lm-%2A&measure=head.prefix_matching%3Alast_target&eval_set=repeated+tokens&focus=lm-seed1&step=512"
-        "&show=all+runs&sort=z&head=L1H3&curves_of=best+of+each+run&x_scale=linear"
+        "&show=all+runs&sort=z&head=L1H3&curves_of=best+of+each+run&x_scale=linear&matched=true"
+        "&item=books%2C+40+tokens+%231&look=is+looked+at+by"
     )
+    assert "Attention of L1H3 on text 1 of books, 40 tokens at step 256" in drawn(app)["Attention"]
+    # the matched heads are of the last checkpoint with signatures not after the slider's
+    partners = table(app, "match")
+    assert dict(zip(partners["run"], partners["match"], strict=True)) == {
+        "lm-seed0": "L1H2",
+        "lm-seed2": "L1H0",
+    }
+    assert "Match the heads of 3 runs at step 256" in app.toggle(key="matched").label
 
 
 def test_the_slider_drives_the_grid_but_not_its_colours(page: Page) -> None:
@@ -156,11 +184,17 @@ def test_nonsense_in_the_address_is_ignored(page: Page, name: str) -> None:
         "layer": "7",
         "unit": "many",
         "context": "x",
+        "least": "most",
+        "beside": "<b>",
+        "item": "none #9",
+        "look": "away",
+        "matched": "perhaps",
+        "image": "gif",
     }
     app = page("components", name, **nonsense)
     assert not app.exception
     assert app.selectbox(key="focus").value == "lm-seed0"
-    assert len(figures(app)) == 3
+    assert len(figures(app)) == {"heads": 4, "neuron": 3}[name]
 
 
 def test_a_neuron_is_told_with_its_texts(page: Page) -> None:
@@ -202,20 +236,24 @@ def test_an_address_sets_every_choice_of_a_neuron(page: Page) -> None:
         focus="lm-seed2",
         layer="1",
         unit="3",
-        step="64",
+        step="1000",
         context="full",
         white="true",
+        least="50%",
         x_scale="linear",
+        beside="lm-seed0",
     )
     assert not app.exception
-    assert "L1N3 at step 64" in [s.value for s in app.subheader]
+    assert "L1N3 at step 1,000" in [s.value for s in app.subheader]
     assert "·" in examples(app).replace("<mark", "")
     link = next(c.value for c in app.code if "focus=" in c.value)
     assert link.endswith(
-        "eval_set=books%2C+40+tokens&focus=lm-seed2&layer=1&unit=3&step=64&context=full&white=true&x_scale=linear"
+        "eval_set=books%2C+40+tokens&focus=lm-seed2&layer=1&unit=3&step=1000&context=full&white=true&least=50%25&x_scale=linear"
+        "&beside=lm-seed0"
     )
-    short = examples(page("components", "neuron", focus="lm-seed2", layer="1", unit="3", step="64"))
-    assert len(short) < len(examples(app))
+    address = {"focus": "lm-seed2", "layer": "1", "unit": "3", "step": "1000", "least": "50%"}
+    short = page("components", "neuron", **address)
+    assert len(examples(short)) < len(examples(app))
 
 
 def test_a_number_beyond_the_layer_is_its_last_neuron(page: Page) -> None:
@@ -252,3 +290,95 @@ def test_a_head_without_any_finite_score_can_be_chosen(page: Page) -> None:
     assert not app.exception
     assert app.selectbox(key="head").value == "L0H1"
     assert "L0H1 of" not in drawn(app)["Grid"]
+
+
+def test_matched_neurons_and_texts_side_by_side(page: Page) -> None:
+    app = page("components", "neuron", layer="1", unit="2", step="4000")
+    found = table(app, "first_excess")
+    assert list(found["match"]) == ["L1N4", "L1N3"]
+    assert list(found["run"]) == ["lm-seed2", "lm-seed1"]
+    assert found["excess"].tolist() == pytest.approx([0.52, 0.51], abs=1e-4)
+    assert found["first_excess"].tolist() == pytest.approx([0.02, 0.02], abs=1e-4)
+    assert "Mean excess over 2 runs of other inits: 0.515" in texts(app).replace("\\", "")
+    assert app.selectbox(key="beside").value == "lm-seed2"
+    own, other = lists(app, '<ol class="examples narrow">')
+    assert own.count("<li>") == other.count("<li>") == 6
+    assert own != other
+    app.selectbox(key="beside").select("lm-seed1").run()
+    assert not app.exception
+    assert lists(app, '<ol class="examples narrow">')[1] != other
+    assert "**L1N3** of lm\\-seed1, step 4,000" in [m.value for m in app.markdown]
+    silent = page("components", "neuron", layer="1", unit="5")
+    assert "does not vary" in texts(silent)
+    assert lists(silent, '<ol class="examples narrow">') == []
+
+
+def test_matches_are_those_of_the_last_comparison_not_after_the_slider(page: Page) -> None:
+    app = page("components", "neuron", layer="1", unit="2", step="512")
+    assert "Step 256, on books, 40 tokens." in texts(app).replace("\\", "")
+    # texts side by side are of the step compared, not of the slider's
+    assert "**L1N2** of lm\\-seed0, step 256" in [m.value for m in app.markdown]
+
+
+def test_without_comparisons_the_page_says_how_and_offers_the_weaker_stand_in(page: Page) -> None:
+    app = page("components odd", "neuron")
+    assert "pathscope ingest compare.toml" in commands(app)
+    assert not [d for d in app.dataframe if "next_shared" in d.value]
+    app.toggle(key="alike").set_value(True).run()
+    assert not app.exception
+    assert list(table(app, "next_shared")["run"]) == ["lm-seed1"]
+    alone = page("components one", "neuron", alike="true")
+    assert not alone.exception
+    assert "No other run has examples" in texts(alone)
+
+
+def test_a_threshold_leaves_the_highest_examples(page: Page) -> None:
+    app = page("components", "neuron", layer="1", unit="2", least="75%")
+    assert 0 < examples(app).count("<li>") < 8
+    assert "75% of the largest in this run" in texts(app).replace("\\", "")
+    assert " % of its tokens reach that." in texts(app).replace("\\", "")
+
+
+def test_moving_the_slider_asks_only_what_depends_on_it(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    query = Archive.query
+
+    def counted(self: Archive, sql: str, parameters: Any = None) -> Any:
+        asked.append(sql)
+        return query(self, sql, parameters)
+
+    monkeypatch.setattr(Archive, "query", counted)
+    for name, address, slides in (
+        # step 2000 has neither partners nor signatures nor patterns of its own
+        ("heads", {"matched": "true", "step": "1000"}, (12, "fact_head_pair")),
+        ("neuron", {"step": "512"}, (9, "fact_pair_vector")),
+    ):
+        app = page("components", name, **address)
+        asked.clear()
+        app.run()
+        assert asked == []
+        app.select_slider(key="step").set_value({"heads": 2000, "neuron": 1000}[name]).run()
+        most, apart = slides
+        assert 0 < len(asked) <= most
+        assert not any(apart in sql for sql in asked)
+        asked.clear()
+        app.select_slider(key="step").set_value(int(address["step"])).run()
+        assert asked == []
+
+
+def test_one_choice_of_the_image_format_holds_for_every_figure(page: Page) -> None:
+    def formats(app: AppTest) -> set[str]:
+        return {json.loads(c.proto.config)["toImageButtonOptions"]["format"] for c in app.get("plotly_chart")}
+
+    app = page("components", "neuron")
+    assert formats(app) == {"svg"}
+    menus = [w for w in app.get("button_group") if w.key and w.key.startswith("image-")]
+    assert len(menus) >= 3
+    menus[0].set_value("PNG").run()
+    assert not app.exception
+    assert formats(app) == {"png"}
+    assert {w.value for w in app.get("button_group") if w.key and w.key.startswith("image-")} == {"PNG"}
+    links = [c.value for c in app.code if "focus=" in c.value]
+    assert links
+    assert all(link.endswith("&image=png") for link in links)
+    assert formats(page("components", "heads", image="png")) == {"png"}

@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
@@ -11,8 +12,10 @@ from archive.store import Archive
 from queries.head import head
 from queries.head_score_history import HeadScoreHistory, head_score_history
 from queries.head_scores import HeadScores, head_scores
-from tests.ui.component_archive import STEPS, prefix_scores, seeds
-from tests.ui.component_records import CHANCE, N_HEADS, N_LAYERS
+from queries.match_heads import match_heads
+from tests.ui.component_archive import SPARSE, STEPS, prefix_scores, seeds, token_ids
+from tests.ui.component_matches import ITEMS, POSITIONS, attention, partner_of
+from tests.ui.component_records import CHANCE, N_HEADS, N_LAYERS, VOCABULARY
 from ui.models.component_sets import (
     ComponentSet,
     component_sets,
@@ -24,8 +27,29 @@ from ui.models.component_sets import (
     rests,
     which_of,
 )
+from ui.models.heads.attention import (
+    LOOKS,
+    Pattern,
+    for_browser,
+    matrix_csv,
+    matrix_figure,
+    pattern_in_words,
+    pattern_sql,
+    pattern_table,
+    patterns_of,
+    stored_items,
+    strongest,
+    token_texts,
+)
 from ui.models.heads.curves import head_curves_figure, head_curves_in_words
 from ui.models.heads.grid import grid_figure, grid_in_words, grid_notes
+from ui.models.heads.matches import (
+    head_matches,
+    matches_in_words,
+    matches_table,
+    runs_to_match,
+    signature_steps,
+)
 from ui.models.heads.page import (
     PALE,
     best_head,
@@ -38,12 +62,14 @@ from ui.models.heads.page import (
     usable_sorts,
 )
 from ui.models.heads.partners import (
+    last_of,
     partners_step,
     partners_table,
     profile_figure,
     profile_in_words,
     profiles,
     scores_table,
+    sparse_steps,
 )
 
 Made = Callable[[str], Path]
@@ -86,7 +112,7 @@ def test_sets_are_named_by_variant_and_eval_set(archive: Archive, made: Made) ->
     assert all("params" in s.which for s in sets[:2])
     odd = component_sets(Archive(made("components odd")), table=TABLE)
     assert eval_sets(odd, "head.prefix_matching") == ["books, 40 tokens", "repeated tokens"]
-    assert component_sets(archive, table="fact_attention") == []
+    assert component_sets(archive, table="fact_benchmark") == []
 
 
 def test_runs_and_steps_of_a_set_leave_out_what_queries_leave_out(made: Made) -> None:
@@ -243,3 +269,103 @@ def test_a_grid_at_chance_looks_pale(archive: Archive) -> None:
     found = grid(scores_of(archive, 0), at_chance, RUN.name)
     assert found.values.max() < 2 * CHANCE
     assert found.top == pytest.approx(PALE * CHANCE)
+
+
+def test_only_steps_that_change_the_answer_are_asked_about(archive: Archive, made: Made) -> None:
+    steps = sparse_steps(archive, run=RUN.name)
+    assert steps == SPARSE
+    assert [last_of(steps, s) for s in (0, 5, 8, 3000, 9000)] == [0, 0, 8, 1000, 4000]
+    assert last_of((8, 64), 1) == 0
+    for step in (1, 512):
+        asked, at_once = (
+            head(archive, runs=RUN.name, layer=1, head=2, step=s) for s in (last_of(steps, step), step)
+        )
+        assert asked.partners.equals(at_once.partners)
+        assert asked.profiles.equals(at_once.profiles)
+        assert asked.patterns.equals(at_once.patterns)
+    assert sparse_steps(Archive(made("demo")), run="nobody") == ()
+
+
+@pytest.fixture
+def patterns(archive: Archive) -> list[Pattern]:
+    found = head(archive, runs=RUN.name, layer=1, head=RUN.induction, step=3000)
+    items = stored_items(found, RUN.name)
+    texts = token_texts(archive, run=RUN.name, items=items, most=64)
+    return patterns_of(found, RUN.name, texts)
+
+
+def test_attention_is_what_was_planted_on_the_texts_it_was_taken_on(
+    archive: Archive, patterns: list[Pattern]
+) -> None:
+    assert [p.item for p in patterns] == list(range(ITEMS))
+    pattern = patterns[1]
+    # the last checkpoint with patterns not after the one asked about
+    assert (pattern.step, pattern.name) == (1000, "books, 40 tokens #1")
+    assert pattern.tokens == tuple(VOCABULARY[t] for t in token_ids()[1, :POSITIONS])
+    below = np.tril_indices(POSITIONS)
+    assert pattern.weights[below] == pytest.approx(attention(RUN, 1, RUN.induction)[below])
+    assert np.isnan(pattern.weights[np.triu_indices(POSITIONS, 1)]).all()
+    assert np.nansum(pattern.weights, axis=1) == pytest.approx(np.ones(POSITIONS))
+    assert strongest(pattern, 5) == [(4, pytest.approx(0.8)), (0, pytest.approx(0.2))]
+    assert "0.2533 on the first token, 0.8133 on the token before, 0 on the token itself" in pattern_in_words(
+        pattern, "L1H2"
+    )
+    rows = archive.rows(pattern_sql(pattern, "L1H2"))
+    assert [(r["item"], r["layer"], r["head"], r["n_query"]) for r in rows] == [(1, 1, 2, POSITIONS)]
+
+
+def test_attention_is_told_as_matrix_table_and_text(patterns: list[Pattern]) -> None:
+    pattern = patterns[0]
+    figure = matrix_figure(pattern)
+    cells = figure.data[0]
+    assert np.asarray(cells.z)[3, 2] == pytest.approx(0.8)
+    assert len(set(cells.x)) == len(cells.y) == POSITIONS
+    assert "<" not in "".join(cells.x)  # words of the vocabulary are text
+    table = pattern_table(pattern).to_pylist()
+    assert table[5]["looks_at"].startswith("4: ")
+    assert "80%" in table[5]["looks_at"]
+    assert table[0]["looked_at"] == pytest.approx((1 + 1 + 0.2 * 14) / 16)
+    sent = for_browser(pattern, LOOKS[1])
+    assert sent["backwards"]
+    assert sent["tokens"][0] == pattern.tokens[0]
+    assert sent["weights"][5][4] == pytest.approx(0.8)
+    assert sent["weights"][4][5] == 0  # JSON knows no NaN
+    assert matrix_csv(pattern).num_rows == POSITIONS * (POSITIONS + 1) // 2
+
+
+def test_attention_without_texts_has_places_only(archive: Archive) -> None:
+    found = head(archive, runs=RUN.name, layer=0, head=0)
+    (first, _) = patterns_of(found, RUN.name, {})
+    assert set(first.tokens) == {"?"}
+    assert len(set(matrix_figure(first).data[0].x)) == POSITIONS
+    assert patterns_of(found, "another", {}) == []
+    twice = replace(found, patterns=pa.concat_tables([found.patterns, found.patterns]))
+    assert [p.name for p in patterns_of(twice, RUN.name, {})][:2] == [first.name, f"{first.name} (2)"]
+    alone = replace(first, weights=np.ones((1, 1)), tokens=("a",))
+    assert pattern_in_words(alone, "L0H0").endswith("nothing but one token.")
+
+
+def test_matched_heads_are_the_planted_partners(archive: Archive) -> None:
+    assert signature_steps(archive, run=RUN.name, suspect=False) == SPARSE
+    every = tuple(m.name for m in seeds())
+    runs, n = runs_to_match(archive, runs=(*every, "nobody"), focus="lm-seed1", step=4000, suspect=False)
+    assert (runs, n) == (("lm-seed1", "lm-seed0", "lm-seed2"), 3)
+    found = match_heads(archive, runs=named(*runs, excluded=False), step=4000, n_null=49)
+    for number in range(N_HEADS):
+        rows = head_matches(found, "lm-seed1", f"L1H{number}")
+        partners = {m.run: m.head for m in rows}
+        assert partners == {f"lm-seed{b}": f"L1H{partner_of(number, 1, b)}" for b in (0, 2)}
+        assert all(m.similarity > 0.8 and m.excess > 0.3 for m in rows)  # type: ignore[operator]
+    told = matches_in_words(rows, "L1H3", 4000)
+    assert "in 2 of 2 runs of other inits" in told
+    scores = scores_of(archive, runs="lm-*")
+    table = matches_table(
+        rows, scores, "http://x/heads?a=b", 4000, {"measure": "m", "variant": ""}
+    ).to_pylist()
+    first = next(r for r in table if r["run"] == "lm-seed0")
+    assert first["score"] == pytest.approx(prefix_scores(RUN, 4000)[1, partner_of(3, 1, 0)])
+    assert first["page"] == "http://x/heads?measure=m&focus=lm-seed0&step=4000&head=L1H2"
+    assert first["identity_gap"] is None
+    (none,) = {m.head for m in head_matches(found, "lm-seed1", "L7H7")}
+    assert none == ""
+    assert "no partner" in matches_in_words(head_matches(found, "lm-seed1", "L7H7"), "L7H7", 4000)

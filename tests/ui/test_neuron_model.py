@@ -29,13 +29,16 @@ from ui.models.neuron.page import (
     layers_of,
     missing_command,
     peak,
+    share_of_tokens,
     statistics,
+    threshold,
 )
 from ui.models.neuron.text import (
     FAINTEST,
     FULLEST,
     examples_html,
     examples_in_words,
+    examples_of,
     marked_text,
     shade,
     visible,
@@ -122,6 +125,15 @@ def test_the_marked_token_tells_its_activation() -> None:
     assert FAINTEST < shade(1, 4) < shade(2, 4) < FULLEST
     # a neuron that never rises above 0, and a value that is not finite
     assert shade(-1, 4) == shade(1, -1) == shade(math.nan, 4) == shade(1, math.nan) == FAINTEST
+
+
+def test_tokens_of_a_task_stand_apart() -> None:
+    text = marked_text(["12", "+", "3"], 1, 2.0, 4.0, spaces=False)
+    assert text.startswith("12\u2002<mark")
+    assert text.endswith("</mark>\u20023")
+    # letters and words of a text bring their own white space
+    assert "\u2002" not in marked_text(["a", "b"], 1, 2.0, 4.0, spaces=False)
+    assert "\u2002" not in marked_text([" the", " end"], 1, 2.0, 4.0, spaces=False)
 
 
 @pytest.mark.parametrize(("ground", "ink"), [(LIGHT_GROUND, "#1c2530"), (DARK_GROUND, "#e4e9ee")])
@@ -247,3 +259,29 @@ def test_a_token_with_markup_is_escaped_in_figures(archive: Archive) -> None:
     words = "".join(effect_figure(table).layout.yaxis.ticktext)
     assert "<" not in words
     assert "&lt;img" in words
+
+
+def test_a_threshold_keeps_the_highest_and_says_how_many_tokens_reach_it(found: Neuron) -> None:
+    largest = peak(found, RUN.name)
+    assert threshold("all", largest) == threshold("50%", math.nan) == threshold("50%", -1.0) == -math.inf
+    least = threshold("75%", largest)
+    assert least == pytest.approx(0.75 * largest)
+    _, _, values = top_examples(RUN, 1, 2, len(STEPS) - 1)
+    kept = examples_of(found, RUN.name, least)
+    assert len(kept) == (values >= least).sum() < K
+    assert [r["rank"] for r in kept] == list(range(1, len(kept) + 1))
+    body = examples_html(found, RUN.name, largest, spaces=False, least=least)
+    assert body.count("<li>") == len(kept)
+    assert examples_in_words(found, RUN.name, least).startswith(f"{len(kept)} of {K} examples")
+    assert "None reaches" in examples_in_words(found, RUN.name, 1e9)
+    assert examples_html(found, RUN.name, largest, spaces=False, most=2).count("<li>") == 2
+    row = histogram_of(found, RUN.name)
+    assert row is not None
+    counts = np.array(row["counts"])
+    edges = np.linspace(row["lower"], row["upper"], len(counts) + 1)
+    # a threshold within a bin leaves that bin open; on an edge nothing is open
+    inside = share_of_tokens(found, RUN.name, (edges[20] + edges[21]) / 2)
+    assert inside == pytest.approx((counts[21:].sum() / counts.sum(), counts[20:].sum() / counts.sum()))
+    low, high = share_of_tokens(found, RUN.name, float(edges[16])) or (0, 1)
+    assert low == high == pytest.approx(counts[16:].sum() / counts.sum())
+    assert share_of_tokens(found, RUN.name, 99.0) is share_of_tokens(found, "another", 1.0) is None

@@ -1,6 +1,8 @@
 import io
+import shlex
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -8,24 +10,28 @@ import pyarrow.csv as pv
 import pyarrow.parquet as pq
 import pytest
 
+from archive.macros import MACROS
 from archive.store import Archive
 from archive.views import VIEWS
+from archive.worked import WORKED
 from tests.ui.archives import HOSTILE
-from ui.models.sql.examples import EXAMPLES, best_head
+from ui.models.sql.examples import best_head, every_example
 from ui.models.sql.page import (
     MOST_COLOURS,
     Axes,
     colour_columns,
     figure_in_words,
     hidden_points,
+    in_python,
+    in_shell,
     likely_axes,
     numeric_columns,
-    public_views,
     result_figure,
     to_csv,
     to_parquet,
     unique_names,
 )
+from ui.models.sql.schema import macro_names, public_views, table_macro
 
 Made = Callable[[str], Path]
 
@@ -50,12 +56,56 @@ def test_every_public_view_is_there_with_its_sentence_and_columns(demo: Archive)
 def test_every_sample_and_every_example_runs(made: Made, archive: str) -> None:
     opened = Archive(made(archive))
     with opened.session():
-        for statement in [v.sample for v in public_views(opened)] + [e.sql for e in EXAMPLES]:
+        schema = [*public_views(opened), *(table_macro(opened, name=name) for name in macro_names())]
+        for statement in [v.sample for v in schema] + [e.sql for e in every_example()]:
             opened.query(statement)
 
 
+def test_every_macro_is_there_with_its_sentence_its_arguments_and_its_columns(demo: Archive) -> None:
+    found = {name: table_macro(demo, name=name) for name in macro_names()}
+    assert {name: m.about for name, m in found.items()} == {m.name: m.about for m in MACROS}
+    assert found["m_at"].signature == "m_at(measure_name, at_step)"
+    assert found["m_at"].sample == "SELECT *\nFROM m_at('loss', 1000)\nLIMIT 20"
+    assert [name for name, _ in found["m_spread"].columns][-5:] == [
+        "n_runs",
+        "mean",
+        "sd",
+        "lowest",
+        "highest",
+    ]
+
+
+def test_the_worked_questions_are_examples_under_their_numbers_in_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sql.md").read_text()
+    titles = [one.title for one in every_example()]
+    assert len(titles) == len(set(titles))
+    numbered = [one for one in every_example() if one.title[0].isdigit()]
+    assert [one.title.split(".")[0] for one in numbered] == [str(k) for k in range(1, len(WORKED) + 1)]
+    assert len(WORKED) == 18
+    for one in numbered:
+        assert f"**{one.title}**" in page
+        assert f"```sql\n{one.sql}\n```" in page
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["SELECT 1 AS x", "SELECT '''' AS \"a b\"", "SELECT '\\' AS x, '\"\"\"' AS y", "SELECT run\nFROM v_run"],
+)
+def test_a_statement_is_passed_on_letter_by_letter(demo: Archive, sql: str) -> None:
+    words = shlex.split(in_shell(demo, sql))
+    assert words == ["pathscope", "sql", sql, "--archive", str(demo.layout.database)]
+    asked: list[str] = []
+
+    class Opened:
+        def query(self, statement: str) -> None:
+            asked.append(statement)
+
+    exec(in_python(demo, sql), {"pathscope": SimpleNamespace(open_archive=lambda path: Opened())})
+    assert asked == [sql]
+
+
 def test_examples_find_what_they_promise(demo: Archive) -> None:
-    by_title = {e.title: e.sql for e in EXAMPLES}
+    by_title = {e.title: e.sql for e in every_example()}
     grokked = demo.rows(by_title["When does each run first beat a test accuracy of 0.9?"])
     assert [row["run"] for row in grokked] == ["demo-s3", "demo-s0", "demo-s4", "demo-s2", "demo-s1"]
     heads = demo.rows(best_head("head.previous_token"))

@@ -16,16 +16,24 @@ def test_pages_are_found_in_order() -> None:
     found = discover()
     assert [v.url_path for v in found] == [
         "home",
+        "questions",
         "curves",
+        "transitions",
         "grokking",
         "trajectory",
-        "heads",
-        "neuron",
+        "seeds",
+        "sizes",
         "compare",
         "benchmarks",
+        "heads",
+        "neuron",
+        "search",
+        "ingest",
+        "integrity",
         "sources",
         "sql",
     ]
+    assert list(dict.fromkeys(v.section for v in found)) == ["", "Training", "Runs", "Inside", "Archive"]
     assert all(v.file.is_file() and v.about.endswith(".") for v in found)
 
 

@@ -25,3 +25,10 @@ def permalink(base: str, *choices: "DataclassInstance") -> str:
             elif value not in ("", None):
                 words.append((field.name, str(value)))
     return f"{base.split('?')[0]}?{urlencode(words)}"
+
+
+def page_address(here: str, page: str, **words: object) -> str:
+    """Address of another page of the explorer with some of its choices; here: the address of any page."""
+    folder = here.split("?")[0].rpartition("/")[0]
+    told = {name: value for name, value in words.items() if value not in ("", None, False)}
+    return f"{folder}/{page}?{urlencode({k: 'true' if v is True else v for k, v in told.items()})}"

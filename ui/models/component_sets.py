@@ -21,10 +21,24 @@ WITH done AS (
   GROUP BY l.quantity_id
 )
 SELECT q.measure, q.version, q.unit, q.eval_set, q.encoding_hash, e.tokenizer, q.params_json, q.weight_processing, q.dtype,
-       q.site, q.source, d.n_runs
+       q.site, q.source, q.table_name, d.n_runs
 FROM v_quantity q JOIN done d ON d.quantity_id = q.quantity_id
 JOIN v_encoding e ON e.encoding_id = q.encoding_id
 WHERE q.table_name = $table
+ORDER BY q.measure, q.version, q.quantity_id"""
+
+# the same of what two checkpoints are compared by
+_COMPARED_SQL = """\
+WITH done AS (
+  SELECT l.quantity_id, count(DISTINCT c.run_id) AS n_runs
+  FROM cell l JOIN checkpoint_pair k ON k.id = l.subject_id JOIN checkpoint c ON c.id IN (k.checkpoint_a, k.checkpoint_b)
+  WHERE l.subject_kind = 2 AND l.state = 1
+  GROUP BY l.quantity_id
+)
+SELECT q.measure, q.version, q.unit, q.eval_set, q.encoding_hash, e.tokenizer, q.params_json, q.weight_processing, q.dtype,
+       q.site, q.source, q.table_name, d.n_runs
+FROM v_quantity q JOIN done d ON d.quantity_id = q.quantity_id
+JOIN v_encoding e ON e.encoding_id = q.encoding_id
 ORDER BY q.measure, q.version, q.quantity_id"""
 
 _STEPS_SQL = """\
@@ -43,7 +57,7 @@ class ComponentSet:
     """Numbers of one measure of components that may stand side by side: one eval set, one source, one set of parameters.
 
     label: the measure with its variant, where it has several. rest: what else tells it from others of that label and
-    eval set; "" where nothing does. which: how to ask a query for it.
+    eval set; "" where nothing does. which: how to ask a query for it. table: the fact table it is kept in.
     """
 
     label: str
@@ -53,6 +67,7 @@ class ComponentSet:
     which: Which
     unit: str
     n_runs: int
+    table: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,8 +80,17 @@ class Measured:
 
 def component_sets(archive: Archive, *, table: str) -> list[ComponentSet]:
     """Everything that is kept in one fact table, by label, the set on most runs first."""
+    return _by_measure(archive.rows(_SETS_SQL, {"table": table}))
+
+
+def compared_sets(archive: Archive) -> list[ComponentSet]:
+    """The same of everything that two models are compared by, of all tables of pairs of checkpoints."""
+    return _by_measure(archive.rows(_COMPARED_SQL))
+
+
+def _by_measure(rows: Sequence[dict[str, Any]]) -> list[ComponentSet]:
     by_measure: dict[str, list[dict[str, Any]]] = {}
-    for row in archive.rows(_SETS_SQL, {"table": table}):
+    for row in rows:
         by_measure.setdefault(row["measure"], []).append(row)
     found = [known for rows in by_measure.values() for known in _sets(rows)]
     return sorted(found, key=lambda s: (s.label, -s.n_runs, s.eval_set, s.rest))
@@ -154,6 +178,7 @@ def _sets(rows: Sequence[Mapping[str, Any]]) -> list[ComponentSet]:
                 which=Which(**which),  # type: ignore[typeddict-item]  # the names are Which's own fields
                 unit="" if row["unit"] in ("1", "unknown") else row["unit"],
                 n_runs=max(r["n_runs"] for r in mine),
+                table=row["table_name"],
             )
         )
     return found

@@ -15,6 +15,13 @@ def escape_markdown(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", text)
 
 
+def with_code(text: str) -> str:
+    """A sentence as Markdown that shows it letter by letter, but for commands between backticks, which are code."""
+    return "".join(
+        piece if k % 2 else escape_markdown(piece) for k, piece in enumerate(re.split(r"(`[^`\n]+`)", text))
+    )
+
+
 def escape_plotly(text: str) -> str:
     """The text so that plotly shows it letter by letter: its labels read a subset of HTML."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")

@@ -37,7 +37,7 @@ from ui.widgets import headline, run_pickers, scale_picker, to_fill, warn
 SECTIONS = ("Over training", "Models × tasks", "Small beats large", "Late declines")
 
 
-@view(title="Benchmarks", order=70, icon=":material/leaderboard:", url_path="benchmarks")
+@view(title="Benchmarks", order=26, section="Runs", icon=":material/leaderboard:", url_path="benchmarks")
 def render(archive: Archive) -> None:
     """Benchmark results by model, task and step: curves, a heat map, small beats large, late declines."""
     headline("Benchmarks")

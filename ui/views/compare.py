@@ -35,7 +35,7 @@ FILL = (
 )
 
 
-@view(title="Compare", order=60, icon=":material/compare_arrows:", url_path="compare")
+@view(title="Compare", order=24, section="Runs", icon=":material/compare_arrows:", url_path="compare")
 def render(archive: Archive) -> None:
     """Two checkpoints side by side: which tokens got better or worse, which heads changed, what neurons still fire on."""
     known = ask(archive, run_names)

@@ -27,7 +27,7 @@ from ui.view import view
 from ui.widgets import PLOTLY, empty_archive, headline, run_pickers, share
 
 
-@view(title="Curves", order=10, icon=":material/show_chart:", url_path="curves")
+@view(title="Curves", order=10, section="Training", icon=":material/show_chart:", url_path="curves")
 def render(archive: Archive) -> None:
     """Any scalar over training: every seed drawn, with mean and interval on top."""
     known = {series.measure: series for series in ask(archive, catalogue)}

@@ -26,7 +26,7 @@ FREQUENCIES: tuple[Frequencies, ...] = ("auto", "final", "current")
 SECTIONS = ("Progress", "Spectrum over training", "Frequencies by seed", "Transition times by init × split")
 
 
-@view(title="Grokking", order=20, icon=":material/lightbulb:", url_path="grokking")
+@view(title="Grokking", order=14, section="Training", icon=":material/lightbulb:", url_path="grokking")
 def render(archive: Archive) -> None:
     """Memorization, circuit formation, cleanup: progress measures, frequencies and times, seed by seed."""
     known = ask(archive, run_names)

@@ -19,8 +19,10 @@ from ui.models.heads.page import CURVES, HeadChoices, best_head, first_label, he
 from ui.models.series import RunChoice
 from ui.models.text import shorten
 from ui.parts.component_page import component_page
-from ui.parts.heads.detail import draw_beside, draw_curves
+from ui.parts.heads.attention import draw_attention
+from ui.parts.heads.detail import draw_beside, draw_curves, known_head
 from ui.parts.heads.finder import draw_finder, draw_grid
+from ui.parts.heads.matches import draw_matches
 from ui.parts.heads.page import TABLE, HeadsPage
 from ui.state import ask, show
 from ui.view import view
@@ -29,7 +31,7 @@ from ui.widgets import scale_picker
 FILL = "pathscope ingest STUDY.toml --fill head.prefix_matching --fill head.previous_token"
 
 
-@view(title="Heads", order=40, icon=":material/grid_view:", url_path="heads")
+@view(title="Heads", order=30, section="Inside", icon=":material/grid_view:", url_path="heads")
 def render(archive: Archive) -> None:
     """Attention heads by layer at every checkpoint, a finder, and curves of one head in every run."""
     component_page(
@@ -79,7 +81,7 @@ def _page(archive: Archive, runs: RunChoice, sets: list[ComponentSet]) -> None:
     )
     st.subheader("One head over training", anchor=False)
     head, curves, x_scale = _which_head(history, scores)
-    below = st.container()
+    below, matched, looks = (st.container() for _ in range(3))
     st.subheader("Finder", anchor=False)
     choices = HeadChoices(
         measure=chosen.label,
@@ -92,12 +94,19 @@ def _page(archive: Archive, runs: RunChoice, sets: list[ComponentSet]) -> None:
         x_scale=x_scale,
     )
     page = HeadsPage(archive, runs, chosen, measured, choices)
+    with below:
+        found = known_head(page)
+    with looks:
+        page = draw_attention(page, found)
+    with matched:
+        page = draw_matches(page)
     page = draw_finder(page, scores, history)
     with box:
         draw_grid(page, scores, history)
     with below:
         draw_curves(page)
-        draw_beside(page)
+        if found is not None:
+            draw_beside(page, found)
 
 
 def _what(sets: list[ComponentSet]) -> ComponentSet:

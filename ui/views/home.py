@@ -19,7 +19,7 @@ from ui.models.home.page import Overview, measures, overview, questions
 from ui.models.text import count, escape_markdown, plural, shorten, size
 from ui.state import ask, show
 from ui.view import discover, view
-from ui.widgets import PLOTLY, empty_archive, headline, when
+from ui.widgets import CAMERA_ONLY, empty_archive, headline, when
 
 MOST_ROWS = 12  # a longer table scrolls by itself, so that the page does not
 
@@ -88,9 +88,7 @@ def _coverage(archive: Archive) -> None:
         st.caption("No measure of this family is in the ledger yet.")
         return
     words = coverage_in_words(found, f"{shorten(family, 60)}, {plural(n_runs[family], 'run')}")
-    st.plotly_chart(
-        coverage_figure(found), key="coverage", config=PLOTLY | {"displayModeBar": False}, alt=words
-    )
+    st.plotly_chart(coverage_figure(found), key="coverage", config=CAMERA_ONLY, alt=words)
     _legend(found)
     hidden = f" {plural(found.n_hidden, 'more measure')} in the table below." if found.n_hidden else ""
     st.caption(escape_markdown(words + hidden))

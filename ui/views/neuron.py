@@ -15,12 +15,13 @@ from ui.models.component_sets import (
     rests,
     which_of,
 )
-from ui.models.neuron.page import CONTEXTS, TABLE, Layers, NeuronChoices, layers_of
+from ui.models.neuron.page import CONTEXTS, LEAST, TABLE, Layers, NeuronChoices, layers_of
 from ui.models.series import RunChoice
 from ui.models.text import shorten
 from ui.parts.component_page import component_page
 from ui.parts.neuron.examples import draw_examples, draw_statistics
 from ui.parts.neuron.numbers import draw_numbers, draw_training
+from ui.parts.neuron.others import draw_others
 from ui.parts.neuron.page import NeuronPage
 from ui.state import ask, show
 from ui.view import view
@@ -32,7 +33,7 @@ FILL = (
 )
 
 
-@view(title="Neuron", order=50, icon=":material/bubble_chart:", url_path="neuron")
+@view(title="Neuron", order=32, section="Inside", icon=":material/bubble_chart:", url_path="neuron")
 def render(archive: Archive) -> None:
     """What one neuron fires on at every checkpoint, with highlighted tokens, and since when."""
     component_page(
@@ -57,11 +58,13 @@ def _page(archive: Archive, runs: RunChoice, sets: list[ComponentSet]) -> None:
     st.subheader(f"L{layer}N{unit} at step {step:,}", anchor=False)
     top = st.container()
     st.subheader("Top examples", anchor=False)
-    context, white = _how()
+    context, white, least = _how()
     below = st.container()
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
         st.subheader("Over training", anchor=False)
         x_scale = scale_picker("x axis", "x_scale", "log")
+    training = st.container()
+    numbers = st.container()
     choices = NeuronChoices(
         eval_set=chosen.eval_set,
         variant=chosen.rest,
@@ -71,6 +74,7 @@ def _page(archive: Archive, runs: RunChoice, sets: list[ComponentSet]) -> None:
         step=step,
         context=context,
         white=white,
+        least=least,
         x_scale=x_scale,
     )
     found: Neuron = ask(
@@ -83,13 +87,15 @@ def _page(archive: Archive, runs: RunChoice, sets: list[ComponentSet]) -> None:
         window=CONTEXTS[context],
         **which_of(chosen, suspect=runs.suspect),
     )
-    page = NeuronPage(archive, runs, choices, found)
-    draw_training(page)
+    page = draw_others(NeuronPage(archive, runs, choices, found), chosen)
+    with training:
+        draw_training(page)
     with top:
         draw_statistics(page)
     with below:
         draw_examples(page)
-    draw_numbers(page)
+    with numbers:
+        draw_numbers(page)
 
 
 def _set(sets: list[ComponentSet]) -> ComponentSet:
@@ -159,7 +165,7 @@ def _when(steps: tuple[int, ...]) -> int:
     return step
 
 
-def _how() -> tuple[str, bool]:
+def _how() -> tuple[str, bool, str]:
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         context = st.segmented_control(
             "Text around the token",
@@ -170,13 +176,22 @@ def _how() -> tuple[str, bool]:
             required=True,
             help=f"{CONTEXTS['short']} tokens either side, or up to {CONTEXTS['full']}.",
         )
+        least = st.segmented_control(
+            "Activation at least",
+            list(LEAST),
+            default="all",
+            key="least",
+            bind="query-params",
+            required=True,
+            help="As a share of the largest activation of this run's training.",
+        )
         white = st.toggle(
             "Mark every space",
             key="white",
             bind="query-params",
             help="Line breaks and tabs always have a sign; so have the spaces of the marked token.",
         )
-    return context, white
+    return context, white, least
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from ui.view import view
 from ui.widgets import headline, to_fill
 
 
-@view(title="Sources", order=80, icon=":material/menu_book:", url_path="sources")
+@view(title="Sources", order=44, section="Archive", icon=":material/menu_book:", url_path="sources")
 def render(archive: Archive) -> None:
     """Who measured what: every imported set with its repository, commit, licence, citation and rows."""
     found = ask(archive, sources)

@@ -1,6 +1,6 @@
 """SQL: a read-only editor over the public views."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 import streamlit as st
@@ -8,36 +8,39 @@ import streamlit as st
 from archive.console import SqlResult
 from archive.errors import SqlRefused, SqlStopped
 from archive.store import Archive
+from ui.models.address import permalink
 from ui.models.sql.examples import EXAMPLES
 from ui.models.sql.page import (
     Axes,
-    PublicView,
+    SqlChoices,
     colour_columns,
     figure_in_words,
     hidden_points,
+    in_python,
+    in_shell,
     likely_axes,
     numeric_columns,
-    public_views,
     result_figure,
     to_csv,
     to_parquet,
     unique_names,
 )
-from ui.models.text import count, escape_markdown, plural
-from ui.state import ask, ask_sql, show, sql_limits
+from ui.models.text import count, plural
+from ui.parts.sql.examples import draw_examples
+from ui.parts.sql.schema import draw_schema
+from ui.state import ask_sql, show, sql_limits
 from ui.view import view
-from ui.widgets import PLOTLY
+from ui.widgets import PLOTLY, share
 
 DEFAULT = EXAMPLES[0].sql
 
 
-@view(title="SQL", order=90, icon=":material/database:", url_path="sql")
+@view(title="SQL", order=46, section="Archive", icon=":material/database:", url_path="sql")
 def render(archive: Archive) -> None:
     """Ask anything of the public views: reads only, within limits of time and memory."""
-    views = ask(archive, public_views)
     with st.sidebar:
-        _schema(views)
-    _examples()
+        name = draw_schema(archive)
+    draw_examples()
     with st.form("statement", border=False, enter_to_submit=True):
         sql = st.text_area("Statement", DEFAULT, key="sql", bind="query-params", height=210, max_chars=50_000)
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -45,7 +48,7 @@ def render(archive: Archive) -> None:
             limits = sql_limits()
             st.caption(
                 f"Reads only: one statement, at most {limits.seconds:g} s, {count(limits.memory_mb)} MB "
-                f"and {count(limits.rows)} rows."
+                f"and {count(limits.rows)} rows. Saved by its link: the address has the statement and the chart."
             )
     if not sql.strip():
         return
@@ -56,56 +59,10 @@ def render(archive: Archive) -> None:
         st.error("The statement was not run to its end.", icon=":material/error:")
         st.code(str(error), language=None, wrap_lines=False)
         return
-    _result(result)
+    _result(archive, SqlChoices(sql, name), result)
 
 
-def _take(sql: str) -> None:
-    st.session_state["sql"] = sql
-
-
-def _schema(views: Sequence[PublicView]) -> None:
-    st.subheader("Views", anchor=False)
-    by_name = {v.name: v for v in views}
-    names = list(by_name)
-    name = st.selectbox("View", names, index=names.index("v_curve") if "v_curve" in names else 0, key="view")
-    chosen = by_name[name]
-    st.caption(escape_markdown(chosen.about))
-    st.button(
-        "Show 20 rows",
-        icon=":material/table_rows:",
-        on_click=_take,
-        args=(chosen.sample,),
-        width="stretch",
-    )
-    st.dataframe(
-        pa.table({"Column": [c for c, _ in chosen.columns], "Type": [t.lower() for _, t in chosen.columns]}),
-        hide_index=True,
-        height="content",
-        alt=f"Columns of {name} with their types",
-    )
-
-
-def _examples() -> None:
-    titles = [e.title for e in EXAMPLES]
-    by_title = {e.title: e.sql for e in EXAMPLES}
-
-    def take() -> None:
-        title = st.session_state["example"]
-        if title:
-            _take(by_title[title])
-
-    st.selectbox(
-        "Start from a question",
-        titles,
-        index=None,
-        key="example",
-        on_change=take,
-        placeholder="choose one, then change its SQL",
-        width=560,
-    )
-
-
-def _result(result: SqlResult) -> None:
+def _result(archive: Archive, choices: SqlChoices, result: SqlResult) -> None:
     table = result.table.rename_columns(unique_names(result.table.column_names))
     words = f"{plural(table.num_rows, 'row')} in {result.seconds:.2g} s"
     if result.from_snapshot:
@@ -115,6 +72,7 @@ def _result(result: SqlResult) -> None:
         with st.container(horizontal=True, width="content"):
             _download(table, "CSV")
             _download(table, "Parquet")
+            menu = st.container(width="content")
     if result.truncated:
         st.warning(
             f"Cut after {count(table.num_rows)} rows: add a LIMIT or a WHERE, or run `pathscope sql` for more.",
@@ -129,7 +87,16 @@ def _result(result: SqlResult) -> None:
             alt=f"Result: {words}; columns {', '.join(table.column_names[:12])}",
         )
     with in_a_chart:
-        _chart(table)
+        choices = _chart(table, choices)
+    with menu:
+        share(
+            link=permalink(st.context.url or "", choices),
+            python=in_python(archive, choices.sql),
+            sql=choices.sql,
+            csv=lambda: to_csv(table).decode(),
+            name="result",
+            command=in_shell(archive, choices.sql),
+        )
 
 
 def _download(table: pa.Table, kind: str) -> None:
@@ -148,11 +115,12 @@ def _download(table: pa.Table, kind: str) -> None:
     )
 
 
-def _chart(table: pa.Table) -> None:
+def _chart(table: pa.Table, choices: SqlChoices) -> SqlChoices:
+    """The chart under its choices, and the choices with them."""
     likely = likely_axes(table) if table.num_rows else None
     if likely is None:
         st.caption("A chart needs at least one row and two columns of numbers.")
-        return
+        return choices
     numbers, colours = numeric_columns(table), ["", *colour_columns(table)]
     scales = ["linear", "log"]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
@@ -187,6 +155,9 @@ def _chart(table: pa.Table) -> None:
     hidden = hidden_points(table, axes, x_scale=x_scale, y_scale=y_scale)
     if hidden:
         st.caption(f":material/info: {plural(hidden, 'point')} at or below 0 have no place on a log axis.")
+    return replace(
+        choices, chart_x=x, chart_y=y, chart_colour=colour, chart_x_scale=x_scale, chart_y_scale=y_scale
+    )
 
 
 if __name__ == "__main__":

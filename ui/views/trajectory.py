@@ -45,7 +45,7 @@ N_WALKS = 300  # a run: enough for 5% and for a page; `pathscope query trajector
 WEIGHTINGS: dict[str, Weighting] = {"log time": "log_time", "checkpoint": "equal"}
 
 
-@view(title="Trajectory", order=30, icon=":material/timeline:", url_path="trajectory")
+@view(title="Trajectory", order=16, section="Training", icon=":material/timeline:", url_path="trajectory")
 def render(archive: Archive) -> None:
     """Where training goes: principal components 1 to 3 of weights or logits, seeds overlaid, beside random walks."""
     known = ask(archive, run_names)

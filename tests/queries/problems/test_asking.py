@@ -48,6 +48,14 @@ def test_parameters_go_to_the_questions_that_have_them(addition: Archive) -> Non
     assert "draws" not in first.parameters
 
 
+def test_one_question_can_be_asked_alone(addition: Archive) -> None:
+    asked = ask(addition, "5.1", letters="a")
+
+    assert [part.letter for part in asked.parts] == ["a"]
+    assert asked.answers[0].sentence == ask(addition, "5.1").answers[0].sentence
+    assert not ask(addition, "5.1", letters="z").parts
+
+
 def test_runs_that_are_named_are_asked_whatever_else_is_there(addition: Archive) -> None:
     asked = ask(addition, "5.1", runs=["digits/s0", "digits/s1"])
     assert asked.answers[0].n_runs == 2
@@ -179,3 +187,19 @@ def test_python_has_the_catalogue_and_the_question(addition: Archive) -> None:
 def test_a_layout_without_an_archive_is_refused(tmp_path: object) -> None:
     with pytest.raises(UsageError):
         ask(Archive(Layout.of(f"{tmp_path}/no.duckdb").database), "5.1")
+
+
+def test_a_hypothesis_about_absent_runs_is_not_answered_here(addition: Archive) -> None:
+    add_hypothesis(
+        addition.layout,
+        "absent",
+        statement="s",
+        primary_measure="position_loss",
+        alpha=0.1,
+        runs=["not/there"],
+    )
+    asked = ask(addition, "5.1", hypothesis="absent")
+
+    assert asked.answers == ()
+    assert "answered here" not in str(asked)
+    assert "State: no answer of the runs asked about." in str(asked)

@@ -10,7 +10,7 @@ from archive.upkeep.change import audit, changing
 from archive.upkeep.hypotheses import add_hypothesis
 from archive.upkeep.marks import exclude
 from queries.loss_curves import loss_curves
-from queries.reading.registration import find_hypothesis, read_hypotheses
+from queries.reading.registration import Standing, find_hypothesis, read_hypotheses, standing
 from tests.queries.simulated import LOSS_HERE, Simulation
 
 
@@ -51,6 +51,15 @@ def test_registered_in_time(archive: Archive) -> None:
     assert line in str(answer)
     assert answer.to_dict()["provenance"]["registered"] == [line]
     assert line.split(",")[0].replace("'", "&#x27;") in answer._repr_html_()
+
+
+def test_how_a_hypothesis_stands_is_counted_over_its_runs(archive: Archive) -> None:
+    register(archive)
+    register(archive, "elsewhere", runs=["theirs/*"])
+    (row,) = archive.rows("SELECT min(created_at) AS first FROM shard")
+
+    assert standing(archive, find_hypothesis(archive, "h")) == Standing(2, row["first"])
+    assert standing(archive, find_hypothesis(archive, "elsewhere")) == Standing(0, None)
 
 
 def test_registered_too_late(archive: Archive) -> None:

@@ -113,3 +113,8 @@ def test_a_selection_survives_being_typed(selection: RunSelection) -> None:
 def test_a_word_without_a_name_is_a_slip(term: str) -> None:
     with pytest.raises(UsageError, match=f"{term}NAME"):
         RunSelection.of([term])
+
+
+def test_an_empty_archive_says_how_runs_get_in(simulation: Simulation) -> None:
+    with pytest.raises(UsageError, match=r"holds no run yet: `pathscope ingest STUDY.toml`"):
+        select_runs(simulation.commit(), "*")

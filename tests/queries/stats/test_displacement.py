@@ -132,3 +132,40 @@ def test_independent_directions_are_called_the_same_as_rarely_as_promised(dimens
         turned += found.p_signs <= 0.0625
     assert surely <= 7
     assert turned <= 14
+
+
+def test_ways_of_inits_are_called_one_as_rarely_as_promised() -> None:
+    """Three inits times three orders, each init with a direction of its own: counted as runs, all nine would go one way."""
+    rng = np.random.default_rng(9)
+    pairs, inits, orders = list(combinations(range(9), 2)), np.arange(9) % 3, np.arange(9) // 3
+    shared = [dict(enumerate(of.tolist())) for of in (inits, orders)]
+    found = plain = 0
+    for _ in range(100):
+        v = rng.normal(size=(3, 300))[inits] + 0.7 * rng.normal(size=(9, 300))
+        v /= np.linalg.norm(v, axis=1, keepdims=True)
+        cosines = np.array([v[a] @ v[b] for a, b in pairs])
+        s = shared_direction(pairs, cosines, dimensions=300, shared=shared)
+        found += s.low > 0 and s.p_random < 0.05
+        s = shared_direction(pairs, cosines, dimensions=300)
+        plain += s.low > 0 and s.p_random < 0.05
+    assert found <= 12
+    assert plain > 50
+
+
+def test_pairs_within_an_init_count_where_there_are_no_others() -> None:
+    """Weights: nine runs, three inits, and only runs of one init may be compared."""
+    inits = {k: k % 3 for k in range(9)}
+    within = [(a, b) for a, b in combinations(range(9), 2) if inits[a] == inits[b]]
+    cosines = np.repeat([0.2, 0.3, 0.4], 3)[
+        np.argsort(np.argsort([inits[a] for a, _ in within], kind="stable"))
+    ]
+    found = shared_direction(within, cosines, shared=[inits, {k: k // 3 for k in range(9)}])
+
+    assert (found.n_pairs, found.n_dropped, found.n_units, found.n_runs) == (9, 0, 3, 9)
+    assert found.cosine == pytest.approx(0.3)
+    # three inits: a t interval over their three means, wider than that over nine runs
+    assert found.low < 0.3 - 4.302 * 0.1 / math.sqrt(3) + 1e-3
+    # orders are turned round, as within an init nothing else can be
+    assert found.p_signs == 1 / 4
+    every = shared_direction(within, np.full(9, 0.9999), dimensions=10_000)
+    assert every.p_random == 1e-12

@@ -133,3 +133,37 @@ def test_intervals_of_coefficients_hold_for_curves_that_drift() -> None:
     assert sum(f.low[0] <= 1 <= f.high[0] for f in fits) >= 88
     assert all(0 <= f.r2_low <= f.r2 <= f.r2_high <= 1 for f in fits)
     assert math.isnan(fit_curve(np.ones(N), x[0][:, None], EVEN, n_boot=19, n_walks=1).r2_low)
+
+
+def test_curves_of_inits_without_connection_are_explained_as_rarely_as_promised() -> None:
+    """Three inits times three orders: both curves are the init's and have nothing to do with one another."""
+    rng = np.random.default_rng(7)
+    inits, orders = np.arange(9) % 3, np.arange(9) // 3
+    found = plain = 0
+    for k in range(100):
+        y = standardised(walks(rng, 3)[inits] + 0.3 * walks(rng, 9), EVEN)
+        x = (walks(rng, 3)[inits] + 0.3 * walks(rng, 9))[:, :, None]
+        found += held_out(y, x, EVEN, shared=[inits, orders], seed=k).p <= 0.05
+        if k < 30:
+            plain += held_out(y, x, EVEN, seed=k).p <= 0.05
+    assert found <= 12
+    assert plain > 3  # a tenth and more, counted as independent runs
+
+
+def test_runs_that_share_a_seed_are_left_out_together() -> None:
+    rng = np.random.default_rng(8)
+    inits, orders = np.arange(9) % 3, np.arange(9) // 3
+    y, x = standardised(walks(rng, 9), EVEN), walks(rng, 9)[:, :, None]
+    found = held_out(y, x, EVEN, shared=[inits, orders])
+    kept = (inits != 0) & (orders != 0)
+    design = [np.column_stack([np.ones(len(EVEN)), one]) for one in x]
+    a, b = np.concatenate([d for d, k in zip(design, kept, strict=True) if k]), np.concatenate(y[kept])
+    coefficients = np.linalg.lstsq(a, b, rcond=None)[0]
+
+    assert found.r2[0] == pytest.approx(1 - ((y[0] - design[0] @ coefficients) ** 2 @ EVEN))
+    assert found.least_p == pytest.approx(1 / 36)
+    assert not found.exact
+    # who shares something with everybody has none to learn from
+    alone = held_out(y[:4], x[:4], EVEN, shared=[np.array([0, 0, 1, 2]), np.array([0, 1, 0, 0])])
+    assert math.isnan(alone.r2[0])
+    assert np.isfinite(alone.r2[1:]).all()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from queries.stats.few_runs import share_interval
-from queries.stats.pooled_share import pooled_share
+from queries.stats.pooled_share import excess_over, pooled_share
 
 
 def test_no_success_anywhere_still_allows_some() -> None:
@@ -42,3 +42,27 @@ def test_the_interval_holds_the_share_as_often_as_promised(share: float, spread:
     promised = 0.85 if spread and share < 0.1 else 0.95
 
     assert np.mean(hits) >= promised - 3 * math.sqrt(promised * (1 - promised) / 400)
+
+
+def test_runs_with_the_same_difference_still_leave_some_open() -> None:
+    none = excess_over([0] * 4, [50] * 4, [0] * 4, [50] * 4)
+    reach = share_interval(0, 200)[1]
+
+    assert none == pytest.approx((0, -reach, reach))
+    some = excess_over([20] * 4, [50] * 4, [5] * 4, [50] * 4)
+    assert some[0] == pytest.approx(0.3)
+    assert 0.15 < some[1] < 0.25 < 0.35 < some[2] < 0.45
+    # trials of runs with one init are those of one run
+    fewer = excess_over([20] * 4, [50] * 4, [5] * 4, [50] * 4, shared=[np.array([0, 0, 1, 1])])
+    assert fewer[1] < some[1] < some[2] < fewer[2]
+    assert math.isnan(excess_over([1], [5], [0], [5])[1])
+
+
+def test_a_difference_is_held_as_often_as_promised() -> None:
+    rng = np.random.default_rng(3)
+    hits = []
+    for _ in range(300):
+        a, b = rng.binomial(30, 0.2, 4), rng.binomial(30, 0.05, 4)
+        _, low, high = excess_over(a.tolist(), [30] * 4, b.tolist(), [30] * 4)
+        hits.append(low <= 0.15 <= high)
+    assert np.mean(hits) >= 0.95 - 3 * math.sqrt(0.05 * 0.95 / 300)

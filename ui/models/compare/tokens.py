@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from queries.per_token_delta import FALSE_SHARE, PerTokenDelta
 from queries.reading.tables import floats
 from ui.models.axes import GRID, LINE, NO_GRID, POWERS
-from ui.models.compare.text import BETTER, WORSE, signed, with_signs
+from ui.models.compare.text import BETTER, WORSE, signed
+from ui.models.marked_text import with_signs
 from ui.models.palette import MUTED, see_through
 from ui.models.text import escape_plotly, number, plural, shorten
 
@@ -190,11 +191,11 @@ def largest(found: PerTokenDelta, direction: str) -> pa.Table:
     side = "worse" if direction == DIRECTIONS[0] else "better"
     rows = [
         {
-            "token": _shown(r),
+            "token": shown_token(r),
             "delta": r["delta"],
             "loss_a": r["loss_a"],
             "loss_b": r["loss_b"],
-            "text": _around(r),
+            "text": around(r),
             "document": shorten(r["document"] or f"sequence {r['sequence']}", 40),
             "sequence": r["sequence"],
         }
@@ -250,13 +251,15 @@ def _slice_told(row: dict[str, Any]) -> str:
     return words
 
 
-def _shown(row: dict[str, Any]) -> str:
+def shown_token(row: dict[str, Any]) -> str:
+    """A token in one line, or what is known of it without a vocabulary."""
     if row["token"] is None:
         return f"token {row['token_id']}" if row["token_id"] >= 0 else f"position {row['position']}"
     return with_signs(row["token"])
 
 
-def _around(row: dict[str, Any]) -> str:
+def around(row: dict[str, Any]) -> str:
+    """A token in quotation marks with some letters either side; "" where the archive has no text."""
     if row["before"] is None:
         return ""
     token = row["token"] or ""

@@ -8,7 +8,6 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from queries.loss_curves import LossCurves
-from queries.reading.curves import Axis
 from queries.reading.tables import floats
 from queries.results import Answer
 from ui.models.axes import GRID, LINE, NO_GRID, POWERS, SEPARATORS, decades, log_ticks, spread
@@ -24,6 +23,12 @@ TOP, BOTTOM = 16, 52
 LABEL_PIXELS = 17
 MOST_LABELS = 12
 MOST_TRACES = 80  # beyond it the runs of a group share one trace, and WebGL draws it
+# "compute" is that of training: six operations a parameter and token
+TIMES = {
+    "step": "optimiser step",
+    "tokens": "tokens seen",
+    "compute": "operations of training (6 × parameters × tokens)",
+}
 ZERO_DOMAIN, REST_DOMAIN = (0.0, 0.04), (0.075, 1.0)
 
 
@@ -45,7 +50,7 @@ def draw_bundles(
     *,
     x_scale: str,
     y_scale: str,
-    axis: Axis,
+    axis: str,
     title: str,
     marks: Collection[Mark] = (),
 ) -> go.Figure:
@@ -199,8 +204,10 @@ def _split(
 
 
 def _hover(bundle: Bundle, head: str) -> str:
-    time = "step" if bundle.at == "step" else "tokens"
-    return f"{head}<br>{time} %{{customdata:,}}: %{{y:.4g}} {escape_plotly(bundle.unit)}<extra></extra>"
+    time = {"step": "step %{customdata:,}", "compute": "%{customdata:.3g} operations"}.get(
+        bundle.at, "tokens %{customdata:,}"
+    )
+    return f"{head}<br>{time}: %{{y:.4g}} {escape_plotly(bundle.unit)}<extra></extra>"
 
 
 def _mark_left_out(figure: go.Figure, entries: Collection[Mark], broken: bool) -> None:
@@ -224,9 +231,9 @@ def _mark_left_out(figure: go.Figure, entries: Collection[Mark], broken: bool) -
 
 
 def _axes(
-    figure: go.Figure, axis: Axis, title: str, times: Floats, x_scale: str, y_scale: str, broken: bool
+    figure: go.Figure, axis: str, title: str, times: Floats, x_scale: str, y_scale: str, broken: bool
 ) -> None:
-    time = "optimiser step" if axis == "step" else "tokens seen"
+    time = TIMES[axis]
     x = {"title": {"text": time, "standoff": 8}, "anchor": "y", **LINE, **NO_GRID}
     if x_scale == "log":
         x |= {

@@ -40,6 +40,9 @@ class HeadChoices:
     head: str = ""
     curves_of: str = "this head"
     x_scale: str = "log"
+    matched: bool = False
+    item: str = ""
+    look: str = "looks at"
 
 
 @dataclass(frozen=True)

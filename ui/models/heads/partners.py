@@ -1,18 +1,42 @@
 """What else is known of one head: its partners by composition, where it looks, and its other scores."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 import pyarrow as pa
 
-from queries.head import Head
+from archive.store import Archive
+from queries.head import PROFILES, Head
 from ui.models.axes import GRID, LINE, NO_GRID
 from ui.models.palette import HUES
 from ui.models.text import escape_plotly, plural
 
 HEIGHT = 260
 MOST_BARS = 64
+
+# what is known beside scores is measured on few checkpoints: only there can the answer change
+_STEPS_SQL = """\
+SELECT DISTINCT c.step
+FROM cell l
+JOIN checkpoint c ON c.id = l.subject_id
+JOIN run r ON r.id = c.run_id
+WHERE l.subject_kind = 1 AND l.state = 1 AND r.name = $run
+  AND l.quantity_id IN (SELECT quantity_id FROM v_quantity
+                        WHERE table_name IN ('fact_head_pair', 'fact_attention') OR measure IN (SELECT unnest($measures)))
+ORDER BY c.step"""
+
+
+def sparse_steps(archive: Archive, *, run: str) -> tuple[int, ...]:
+    """Checkpoints of a run with partners, profiles or patterns, ascending."""
+    rows = archive.rows(_STEPS_SQL, {"run": run, "measures": list(PROFILES)})
+    return tuple(int(row["step"]) for row in rows)
+
+
+def last_of(steps: Sequence[int], step: int) -> int:
+    """The last of the steps not after `step`; 0 where there is none. An answer at either is the same."""
+    return max((s for s in steps if s <= step), default=0)
 
 
 def partners_table(found: Head, run: str) -> pa.Table:

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from archive.store import Archive
 from queries.neuron import Neuron
 from queries.reading.quantities import choose_quantity
@@ -12,6 +14,8 @@ from ui.models.component_sets import ComponentSet, named
 
 TABLE = "fact_neuron_top"
 CONTEXTS = {"short": 12, "full": 200}  # tokens either side; the query gives no more
+# least activation of the examples shown, as a share of the largest of the run's training
+LEAST = {"all": -math.inf, "25%": 0.25, "50%": 0.5, "75%": 0.75}
 STATISTICS = {
     "maximum": ("Largest", "Largest activation of this eval set: a larger one has larger maxima."),
     "firing_rate": ("Fires on", "Share of tokens with an activation above 0."),
@@ -45,7 +49,10 @@ class NeuronChoices:
     step: int
     context: str = "short"
     white: bool = False
+    least: str = "all"
     x_scale: str = "log"
+    beside: str = ""
+    alike: bool = False
 
     @property
     def name(self) -> str:
@@ -109,6 +116,28 @@ def peak(found: Neuron, run: str) -> float:
     values = [r["maximum"] for r in found.history.to_pylist() if r["run"] == run]
     finite = [v for v in values if v is not None and math.isfinite(v)]
     return max(finite, default=math.nan)
+
+
+def threshold(least: str, largest: float) -> float:
+    """The least activation of examples shown; −∞ for all of them, and where no largest activation is above 0."""
+    share = LEAST[least]
+    return share * largest if math.isfinite(share) and math.isfinite(largest) and largest > 0 else -math.inf
+
+
+def share_of_tokens(found: Neuron, run: str, least: float) -> tuple[float, float] | None:
+    """(lowest, highest possible) share of sampled tokens with at least this activation, from the histogram's bins.
+
+    None where no histogram is stored, and beyond its last full edge, where bins do not tell.
+    """
+    row = next((r for r in found.histogram.to_pylist() if r["run"] == run), None)
+    if row is None or not math.isfinite(least) or not row["lower"] < least < row["upper"]:
+        return None
+    counts = np.asarray(row["counts"], float)
+    edges = np.linspace(row["lower"], row["upper"], len(counts) + 1)
+    total = counts.sum()
+    if not total:
+        return None
+    return float(counts[edges[:-1] >= least].sum() / total), float(counts[edges[1:] > least].sum() / total)
 
 
 def missing_command(found: Neuron) -> str:

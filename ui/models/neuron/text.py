@@ -34,6 +34,11 @@ def visible(token: str, *, spaces: bool) -> str:
     return "".join(shown)
 
 
+def are_apart(tokens: Sequence[str]) -> bool:
+    """Whether a gap is needed between tokens: words or numbers of a task, which have no white space of their own."""
+    return max(map(len, tokens), default=0) > 1 and not any(c.isspace() for t in tokens for c in t)
+
+
 def shade(value: float, peak: float) -> float:
     """How full the ground behind a token is: with its activation, as a share of the largest; 0 where that is unknown."""
     if not (math.isfinite(value) and math.isfinite(peak)) or peak <= 0:
@@ -52,23 +57,38 @@ def marked_text(tokens: Sequence[str], at: int, value: float, peak: float, *, sp
             pieces.append(f'<mark style="background:{ground}" title="{told}">{words}</mark>')
         else:
             pieces.append(words)
-    return "".join(pieces)
+    return ("\u2002" if are_apart(tokens) else "").join(pieces)
 
 
-def examples_html(found: Neuron, run: str, peak: float, *, spaces: bool) -> str:
-    """The top examples of one run as a list, best first: activation, document, since when it stays, text."""
-    items = []
-    for row in found.table.to_pylist():
-        if row["run"] == run:
-            items.append(_example(row, peak, spaces=spaces))
-    return f'<ol class="examples">{"".join(items)}</ol>'
+def examples_html(
+    found: Neuron, run: str, peak: float, *, spaces: bool, least: float = -math.inf, most: int | None = None
+) -> str:
+    """The top examples of one run as a list, best first: activation, document, since when it stays, text.
+
+    least: only those with at least this activation. most: no more than so many, for two lists side by side.
+    """
+    rows = examples_of(found, run, least)[:most]
+    narrow = "" if most is None else " narrow"
+    items = [_example(row, peak, spaces=spaces) for row in rows]
+    return f'<ol class="examples{narrow}">{"".join(items)}</ol>'
 
 
-def examples_in_words(found: Neuron, run: str) -> str:
-    """The examples as a sentence, for those who do not see the marks."""
+def examples_of(found: Neuron, run: str, least: float = -math.inf) -> list[dict[str, Any]]:
+    """Examples of one run with at least this activation, best first; without a threshold also those of unknown activation."""
     rows = [r for r in found.table.to_pylist() if r["run"] == run]
+    if least == -math.inf:
+        return rows
+    return [r for r in rows if r["value"] is not None and r["value"] >= least]
+
+
+def examples_in_words(found: Neuron, run: str, least: float = -math.inf) -> str:
+    """The examples as a sentence, for those who do not see the marks."""
+    every, rows = examples_of(found, run), examples_of(found, run, least)
     told = ", ".join(f"{shorten(r['token'] or '?', 20)!r} ({number(r['value'])})" for r in rows[:3])
-    return f"{len(rows)} examples, best first. Marked tokens: {told}."
+    many = f"{len(rows)}" if len(rows) == len(every) else f"{len(rows)} of {len(every)}"
+    return f"{many} examples, best first. " + (
+        f"Marked tokens: {told}." if rows else "None reaches the threshold."
+    )
 
 
 def _example(row: dict[str, Any], peak: float, *, spaces: bool) -> str:

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 
+from archive.worked import WORKED
+
 
 @dataclass(frozen=True)
 class Example:
-    """A statement with the question it answers."""
+    """A statement with the question it answers. note: what to know of the answer, with code between backticks."""
 
     title: str
     sql: str
+    note: str = ""
 
 
 def best_head(measure: str) -> str:
@@ -68,21 +71,18 @@ ORDER BY run, step""",
     ),
     Example("Which previous-token head is strongest in each run?", best_head("head.previous_token")),
     Example(
-        "What failed, and why?",
-        "SELECT run, step, measure, state, attempts, error_class, message, happened_at\n"
-        "FROM v_failure\nORDER BY happened_at DESC\nLIMIT 200",
-    ),
-    Example(
         "Which checkpoints are suspect?",
         "SELECT run, step, snapshot, integrity, integrity_note, integrity_link\n"
         "FROM v_checkpoint\nWHERE suspect\nORDER BY run, step",
-    ),
-    Example(
-        "Where do the numbers come from?",
-        "SELECT source, kind, licence, citation, repository, n_files, n_rows\nFROM v_source\nORDER BY source",
     ),
     Example(
         "What did people do to this archive?",
         "SELECT happened_at, who, action, target, detail_json\nFROM v_audit\nORDER BY happened_at DESC\nLIMIT 200",
     ),
 )
+
+
+def every_example() -> list[Example]:
+    """The short ones above, then the worked questions under the numbers they have in docs/sql.md."""
+    worked = (Example(f"{k}. {one.question}", one.sql, one.note) for k, one in enumerate(WORKED, 1))
+    return [*EXAMPLES, *worked]

@@ -1,7 +1,8 @@
-"""Around the SQL editor: what can be asked of, how a result is drawn, and how it is taken home."""
+"""Around the SQL editor: how a result is drawn, how it is taken home, and how its statement is passed on."""
 
 import io
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,27 +22,18 @@ from ui.models.text import escape_plotly, shorten
 MOST_COLOURS = len(STROKES)
 MOST_POINTS = 20_000
 
-_VIEWS_SQL = """\
-SELECT v.view_name AS name, coalesce(v.comment, '') AS about,
-       list({'column': c.column_name, 'type': c.data_type} ORDER BY c.column_index) AS columns
-FROM duckdb_views() v
-JOIN duckdb_columns() c ON c.table_oid = v.view_oid AND c.schema_oid = v.schema_oid
-WHERE NOT v.internal
-GROUP BY ALL ORDER BY name"""
-
 
 @dataclass(frozen=True)
-class PublicView:
-    """A view with its sentence and its columns as (name, type)."""
+class SqlChoices:
+    """What was chosen; the fields' names are the address's."""
 
-    name: str
-    about: str
-    columns: tuple[tuple[str, str], ...]
-
-    @property
-    def sample(self) -> str:
-        """A statement that shows what is in it."""
-        return f"SELECT *\nFROM {self.name}\nLIMIT 20"
+    sql: str
+    view: str
+    chart_x: str = ""
+    chart_y: str = ""
+    chart_colour: str = ""
+    chart_x_scale: str = ""
+    chart_y_scale: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,14 +43,6 @@ class Axes:
     x: str
     y: str
     colour: str = ""
-
-
-def public_views(archive: Archive) -> list[PublicView]:
-    """Every view with its comment: the part of the schema that stays."""
-    return [
-        PublicView(row["name"], row["about"], tuple((c["column"], c["type"]) for c in row["columns"]))
-        for row in archive.rows(_VIEWS_SQL)
-    ]
 
 
 def numeric_columns(table: pa.Table) -> list[str]:
@@ -144,6 +128,20 @@ def figure_in_words(table: pa.Table, axes: Axes) -> str:
     """The figure as a sentence."""
     by = f", one colour per {axes.colour}" if axes.colour else ""
     return f"Chart of {axes.y} against {axes.x}{by}; {table.num_rows} rows."
+
+
+def in_python(archive: Archive, sql: str) -> str:
+    """The lines that give the same table in Python, without the import."""
+    copy = ", snapshot=True" if archive.snapshot else ""
+    opened = f"archive = pathscope.open_archive({str(archive.layout.database)!r}{copy})"
+    plain = not sql.endswith('"') and not any(part in sql for part in ('"""', "\\"))
+    quoted = f'"""\\\n{sql}"""' if plain else repr(sql)
+    return f"{opened}\narchive.query({quoted})"
+
+
+def in_shell(archive: Archive, sql: str) -> str:
+    """The command that prints the same table."""
+    return shlex.join(["pathscope", "sql", sql, "--archive", str(archive.layout.database)])
 
 
 def to_csv(table: pa.Table) -> bytes:

@@ -18,7 +18,7 @@ from ui.models.sql.page import to_csv
 from ui.models.text import plural
 from ui.parts.benchmarks.page import CANNOT, BenchmarkPage
 from ui.state import ask
-from ui.widgets import PLOTLY, say, share, under, warn
+from ui.widgets import CAMERA_ONLY, PLOTLY, say, share, under, warn
 
 
 def draw_curves(page: BenchmarkPage) -> None:
@@ -96,7 +96,7 @@ def draw_grid(page: BenchmarkPage) -> None:
     st.plotly_chart(
         grid_figure(found, page.known, colours=choices.colours),
         key="grid_of_tasks",
-        config=PLOTLY | {"displayModeBar": False},
+        config=CAMERA_ONLY,
         alt=grid_in_words(found, page.known, choices.step),
     )
     with under(f"{whose_steps(found)} {plural(found.n_tasks, 'task')} by {plural(found.n_models, 'model')}."):

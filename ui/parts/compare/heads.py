@@ -24,7 +24,7 @@ from ui.models.sql.page import to_csv
 from ui.models.text import escape_markdown, plural, shorten
 from ui.parts.compare.page import CANNOT, ComparePage, lacking, pick_label, pick_set
 from ui.state import ask
-from ui.widgets import PLOTLY, say, share, under, warn
+from ui.widgets import CAMERA_ONLY, PLOTLY, say, share, under, warn
 
 FILL = "pathscope ingest STUDY.toml --fill head.prefix_matching --fill head.previous_token"
 
@@ -74,7 +74,7 @@ def _changes(page: ComparePage, chosen: ComponentSet, a: HeadScores, b: HeadScor
         st.plotly_chart(
             change_figure(found, unit=chosen.unit),
             key="head_changes",
-            config=PLOTLY | {"displayModeBar": False},
+            config=CAMERA_ONLY,
             alt=change_in_words(found, chosen.label),
         )
     number = st.column_config.NumberColumn

@@ -22,7 +22,7 @@ from ui.models.grokking.progress import sorted_limits
 from ui.models.sql.page import to_csv
 from ui.parts.compare.page import CANNOT, ComparePage, lacking, pick_set
 from ui.state import ask
-from ui.widgets import PLOTLY, say, share, under, warn
+from ui.widgets import CAMERA_ONLY, say, share, under, warn
 
 FILL = "pathscope ingest STUDY.toml --fill neuron.top"
 
@@ -60,7 +60,7 @@ def draw_neurons(page: ComparePage, sets: Sequence[ComponentSet]) -> ComparePage
     st.plotly_chart(
         layers_figure(found, overlap),
         key="layers",
-        config=PLOTLY | {"displayModeBar": False},
+        config=CAMERA_ONLY,
         alt=layers_in_words(found),
     )
     with under(layers_key(found)):

@@ -32,10 +32,10 @@ from ui.models.sql.page import to_csv
 from ui.models.text import plural
 from ui.parts.compare.page import CANNOT, ComparePage, lacking, pick_set
 from ui.state import ask
-from ui.widgets import PLOTLY, say, share, under, warn
+from ui.widgets import CAMERA_ONLY, say, share, under, warn
 
 FILL = "pathscope ingest STUDY.toml --fill token_loss"
-STILL = PLOTLY | {"displayModeBar": False}
+STILL = CAMERA_ONLY
 SLICES: tuple[SliceBy, ...] = ("class", "rarity", "position")
 
 

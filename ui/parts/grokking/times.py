@@ -26,9 +26,9 @@ from ui.models.sql.page import to_csv
 from ui.models.text import plural
 from ui.parts.grokking.page import CANNOT, GrokkingPage
 from ui.state import ask
-from ui.widgets import PLOTLY, say, share, under
+from ui.widgets import CAMERA_ONLY, say, share, under
 
-STILL = PLOTLY | {"displayModeBar": False}
+STILL = CAMERA_ONLY
 
 
 def draw_times(page: GrokkingPage, progress: GrokkingProgress) -> None:

@@ -13,18 +13,20 @@ from ui.models.grokking.progress import sorted_limits
 from ui.models.heads.curves import head_curves_figure, head_curves_in_words
 from ui.models.heads.page import CURVES
 from ui.models.heads.partners import (
+    last_of,
     partners_step,
     partners_table,
     profile_figure,
     profile_in_words,
     profiles,
     scores_table,
+    sparse_steps,
 )
 from ui.models.sql.page import to_csv
 from ui.models.text import escape_markdown
 from ui.parts.heads.page import CANNOT, HeadsPage
 from ui.state import ask
-from ui.widgets import PLOTLY, say, share, to_fill, under, warn
+from ui.widgets import CAMERA_ONLY, PLOTLY, say, share, to_fill, under, warn
 
 PARTNERS = 5
 FILL = "pathscope ingest STUDY.toml --fill q_composition --fill k_composition --fill v_composition"
@@ -62,25 +64,32 @@ def draw_curves(page: HeadsPage) -> None:
     say([*page.not_drawn, *missing], fine, CANNOT)
 
 
-def draw_beside(page: HeadsPage) -> None:
-    """Partners, profiles and other scores of the head in the run in focus."""
+def known_head(page: HeadsPage) -> Head | None:
+    """Everything but the curves of the chosen head; None where that is refused, which is said then."""
     choices = page.choices
     layer, number = parse_head(choices.head)
     suspect: dict[str, Any] = {"with_suspect": True} if page.runs.suspect else {}
+    # of the slider's steps only those where it changes anything are asked about
+    steps = ask(page.archive, sparse_steps, run=choices.focus)
     try:
-        found = ask(
+        return ask(
             page.archive,
             ask_head,
             runs=page.focus,
             layer=layer,
             head=number,
-            step=choices.step,
+            step=last_of(steps, choices.step),
             top=PARTNERS,
             **suspect,
         )
     except (NotComparable, UsageError) as error:
         warn(error)
-        return
+        return None
+
+
+def draw_beside(page: HeadsPage, found: Head) -> None:
+    """Partners, profiles and other scores of the head in the run in focus."""
+    choices = page.choices
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown(f"**Composition partners of {choices.head}**")
@@ -132,7 +141,7 @@ def _profiles(page: HeadsPage, found: Head) -> None:
         st.plotly_chart(
             profile_figure(profile, unit="attention"),
             key=f"profile-{k}",
-            config=PLOTLY | {"displayModeBar": False},
+            config=CAMERA_ONLY,
             alt=profile_in_words(profile, page.choices.head),
         )
         st.caption(escape_markdown(f"On {profile['eval_set']}, step {profile['step']:,}."))

@@ -14,7 +14,7 @@ from ui.models.heads.page import MOST_ROWS, finder, grid, peak_of, usable_sorts
 from ui.models.sql.page import to_csv
 from ui.parts.heads.page import CANNOT, HeadsPage
 from ui.state import ask
-from ui.widgets import PLOTLY, say, share, under, warn
+from ui.widgets import CAMERA_ONLY, say, share, under, warn
 
 # a narrow window shows the first of them
 COLUMNS = {
@@ -30,7 +30,7 @@ def draw_grid(page: HeadsPage, scores: HeadScores, history: HeadScoreHistory) ->
     st.plotly_chart(
         grid_figure(found, page.choices.head, unit=page.chosen.unit),
         key="grid",
-        config=PLOTLY | {"displayModeBar": False},
+        config=CAMERA_ONLY,
         alt=grid_in_words(found, page.choices.measure),
         on_select=_take_cell,
         selection_mode="points",

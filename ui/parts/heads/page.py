@@ -29,7 +29,12 @@ class HeadsPage:
     @property
     def link(self) -> str:
         """The address that brings every choice back."""
-        return permalink(st.context.url or "", self.runs, self.choices)
+        return permalink(self.here, self.runs, self.choices)
+
+    @property
+    def here(self) -> str:
+        """The page's own address."""
+        return st.context.url or ""
 
     @property
     def which(self) -> Which:

@@ -14,9 +14,7 @@ from ui.models.neuron.page import missing_command
 from ui.models.neuron.training import training_figure, training_in_words
 from ui.models.sql.page import to_csv
 from ui.parts.neuron.page import NeuronPage
-from ui.widgets import PLOTLY, share, to_fill, under
-
-STILL = PLOTLY | {"displayModeBar": False}
+from ui.widgets import CAMERA_ONLY, PLOTLY, share, to_fill, under
 
 
 def draw_training(page: NeuronPage) -> None:
@@ -53,7 +51,7 @@ def draw_numbers(page: NeuronPage) -> None:
             st.plotly_chart(
                 histogram_figure(histogram),
                 key="histogram",
-                config=STILL,
+                config=CAMERA_ONLY,
                 alt=histogram_in_words(histogram, name),
             )
             st.caption(
@@ -61,12 +59,12 @@ def draw_numbers(page: NeuronPage) -> None:
             )
     effect = effect_table(found, page.run)
     if effect.num_rows:
-        with right:
+        with left if histogram is None else right:
             st.markdown("**Direct effect on the logits**")
             st.plotly_chart(
                 effect_figure(effect),
                 key="effect",
-                config=STILL,
+                config=CAMERA_ONLY,
                 alt=effect_in_words(effect, name, page.run),
             )
             step = next(r["step"] for r in found.effect.to_pylist() if r["run"] == page.run)

@@ -25,9 +25,20 @@ class NeuronPage:
     @property
     def link(self) -> str:
         """The address that brings every choice back."""
-        return permalink(st.context.url or "", self.runs, self.choices)
+        return permalink(self.here, self.runs, self.choices)
+
+    @property
+    def here(self) -> str:
+        """The page's own address."""
+        return st.context.url or ""
 
     @property
     def run(self) -> str:
         """The run whose neuron it is."""
         return self.choices.focus
+
+    @property
+    def opened(self) -> str:
+        """The archive in a line of Python."""
+        copy = ", snapshot=True" if self.archive.snapshot else ""
+        return f"pathscope.open_archive({str(self.archive.layout.database)!r}{copy})"

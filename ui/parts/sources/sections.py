@@ -30,7 +30,7 @@ from ui.models.sql.page import to_csv
 from ui.models.text import count, escape_markdown, plural, shorten, size
 from ui.parts.sources.page import SourcePage
 from ui.state import ask
-from ui.widgets import PLOTLY, say, share, under, when
+from ui.widgets import CAMERA_ONLY, say, share, under, when
 
 CANNOT = "What these counts cannot tell"
 
@@ -86,7 +86,7 @@ def draw_measures(page: SourcePage) -> None:
         st.plotly_chart(
             grid_figure(grid),
             key="grid_of_runs",
-            config=PLOTLY | {"displayModeBar": False},
+            config=CAMERA_ONLY,
             alt=grid_in_words(grid, facts.source),
         )
         sql = readable_sql(GRID_SQL, {"source_id": facts.source_id})

@@ -1,0 +1,1 @@
+"""What the Ingest page shows, worked out without Streamlit."""

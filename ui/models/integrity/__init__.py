@@ -1,0 +1,1 @@
+"""What the Integrity page shows, worked out without Streamlit."""

@@ -1,0 +1,1 @@
+"""What the Questions page shows, worked out without Streamlit."""

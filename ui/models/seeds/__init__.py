@@ -1,0 +1,1 @@
+"""What the Seeds page shows, worked out without Streamlit."""

@@ -1,0 +1,1 @@
+"""What the Sizes page shows, worked out without Streamlit."""

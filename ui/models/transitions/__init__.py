@@ -1,0 +1,1 @@
+"""What the Transitions page shows, worked out without Streamlit."""
