@@ -1,12 +1,12 @@
 """The pictures in docs/img, taken by the script that the tests look through: python -m tests.ui.screenshots.
 
-Give an archive, such as the one `pathscope demo` makes, or nothing for invented numbers.
+Give archives, such as --archive demo=demo/demo.duckdb for what `pathscope demo` makes; the others show invented numbers.
 """
 
 import argparse
 import io
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -15,12 +15,12 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.ui.archives import demo
 from tests.ui.browser import ROOT, Watched, explorer, launch
-from tests.ui.compare_archive import compare
-from tests.ui.component_archive import components
-from tests.ui.grokking_archive import grokking
+from tests.ui.compare.archive import compare
+from tests.ui.components.archive import components
+from tests.ui.grokking.archive import grokking
 from tests.ui.ingestion.archive import ingestion
 from tests.ui.integrity.archive import integrity
-from tests.ui.published_archive import published
+from tests.ui.published.archive import published
 from tests.ui.questions.archive import questions
 from tests.ui.search.archive import search
 from tests.ui.seeds.archive import seeds
@@ -40,22 +40,29 @@ SHOTS = {
     "curves-accuracy": "curves?measure=accuracy&part=test&part=train",
     "sql": f"sql?sql={STATEMENT}&chart_x_scale=log",
 }
-# of runs whose phases and frequencies are known: the archive of `pathscope demo` has none. The step is one that the
-# invented archive and studies/crossed_small.toml both have, while the circuit forms
-GROKKING_SHOTS = {"grokking": "grokking?step=181", "trajectory": "trajectory"}
-INGESTION_SHOTS = {"ingest": "ingest?paused=true"}
-INTEGRITY_SHOTS = {"integrity": "integrity"}
-SEEDS_SHOTS = {"seeds": "seeds"}
-SEARCH_SHOTS = {"search": "search?text=the"}
-TRANSITION_SHOTS = {"transitions": "transitions?test=true&focus=sudden-s1&level=1"}
-SIZES_SHOTS = {"sizes": "sizes?won=tokens&axis=compute"}
-COMPARE_SHOTS = {"compare": "compare?sequence=6&step_a=256"}
-PUBLISHED_SHOTS = {
-    "benchmarks": "benchmarks?task=lambada_openai&task=sciq",
-    "sources": "sources?source=suite",
+# name on the command line: who invents its numbers, and the pages that show them
+ALBUMS: Mapping[str, tuple[Callable[[Path], Path], Mapping[str, str]]] = {
+    "demo": (demo, SHOTS),
+    # of runs whose phases and frequencies are known: the archive of `pathscope demo` has none. The step is one that the
+    # invented archive and studies/crossed_small.toml both have, while the circuit forms
+    "grokking": (grokking, {"grokking": "grokking?step=181", "trajectory": "trajectory"}),
+    "components": (
+        components,
+        {"heads": "heads?curves_of=best+of+each+run", "neuron": "neuron?layer=1&unit=3"},
+    ),
+    "compare": (compare, {"compare": "compare?sequence=6&step_a=256"}),
+    "published": (
+        published,
+        {"benchmarks": "benchmarks?task=lambada_openai&task=sciq", "sources": "sources?source=suite"},
+    ),
+    "questions": (questions, {"questions": "questions?problem=5.2&ask=true"}),
+    "transitions": (transitions, {"transitions": "transitions?test=true&focus=sudden-s1&level=1"}),
+    "seeds": (seeds, {"seeds": "seeds"}),
+    "sizes": (sizes, {"sizes": "sizes?won=tokens&axis=compute"}),
+    "search": (search, {"search": "search?text=the"}),
+    "ingest": (ingestion, {"ingest": "ingest?paused=true"}),
+    "integrity": (integrity, {"integrity": "integrity"}),
 }
-QUESTION_SHOTS = {"questions": "questions?problem=5.2&ask=true", "questions-list": "questions"}
-COMPONENT_SHOTS = {"heads": "heads?curves_of=best+of+each+run", "neuron": "neuron?layer=1&unit=3"}
 
 
 def take(
@@ -103,40 +110,22 @@ def _save(png: bytes, path: Path) -> None:
 def main() -> None:
     """Take the pictures of the documentation."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--archive", type=Path, help="default: invented numbers")
     parser.add_argument(
-        "--grokking", type=Path, help="for Grokking and Trajectory; default: invented numbers"
-    )
-    parser.add_argument("--components", type=Path, help="for Heads and Neuron; default: invented numbers")
-    parser.add_argument("--seeds", type=Path, help="for Seeds; default: invented numbers")
-    parser.add_argument("--questions", type=Path, help="for Questions; default: invented numbers")
-    parser.add_argument("--compare", type=Path, help="for Compare; default: invented numbers")
-    parser.add_argument("--sizes", type=Path, help="for Sizes; default: invented numbers")
-    parser.add_argument(
-        "--published", type=Path, help="for Benchmarks and Sources; default: invented numbers"
+        "--archive", action="append", default=[], metavar="ALBUM=FILE", help=f"albums: {', '.join(ALBUMS)}"
     )
     parser.add_argument("--output", type=Path, default=IMAGES)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        kinds = (
-            (given.archive or demo(Path(folder) / "demo.duckdb"), SHOTS),
-            (given.grokking or grokking(Path(folder) / "grokking.duckdb"), GROKKING_SHOTS),
-            (given.components or components(Path(folder) / "components.duckdb"), COMPONENT_SHOTS),
-            (given.compare or compare(Path(folder) / "compare.duckdb"), COMPARE_SHOTS),
-            (given.questions or questions(Path(folder) / "questions.duckdb"), QUESTION_SHOTS),
-            (given.published or published(Path(folder) / "published.duckdb"), PUBLISHED_SHOTS),
-            (ingestion(Path(folder) / "ingestion.duckdb"), INGESTION_SHOTS),
-            (transitions(Path(folder) / "transitions.duckdb"), TRANSITION_SHOTS),
-            (integrity(Path(folder) / "integrity.duckdb"), INTEGRITY_SHOTS),
-            (search(Path(folder) / "search.duckdb"), SEARCH_SHOTS),
-            (given.sizes or sizes(Path(folder) / "sizes.duckdb"), SIZES_SHOTS),
-            (given.seeds or seeds(Path(folder) / "seeds.duckdb"), SEEDS_SHOTS),
-        )
-        with launch(playwright) as browser:
-            for archive, shots in kinds:
-                with explorer(archive) as address:
-                    for picture in take(browser, address, given.output, shots):
-                        print(picture)
+    own = dict(words.split("=", 1) for words in given.archive)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        sync_playwright() as playwright,
+        launch(playwright) as browser,
+    ):
+        for name, (make, shots) in ALBUMS.items():
+            archive = Path(own[name]) if name in own else make(Path(folder) / f"{name}.duckdb")
+            with explorer(archive) as address:
+                for picture in take(browser, address, given.output, shots):
+                    print(picture)
 
 
 if __name__ == "__main__":
