@@ -20,7 +20,7 @@ from queries.registry import all_queries, find_query
 # what reads little: finding runs and quantities takes longer than reading results
 LEAST, PROMISED, TURNS = 0.05, 2.0, 5
 
-# what takes long in these is no reading
+# what takes long in these is no reading, or there is nothing to read
 LEFT_OUT: Mapping[str, str] = {
     "nulls or intervals from random draws": (
         "capability_inclusion component_change divergent_runs early_prediction explain_component finetune_shift "
@@ -31,6 +31,7 @@ LEFT_OUT: Mapping[str, str] = {
     "random orders, where events are many": "role_history transitions_per_position",
     "permutations of runs": "compare_transition_times smaller_beats_larger",
     "a jackknife over runs and documents": "agreement_by_difficulty path_dependence",
+    "attention on stored texts and logit effects, which the made archive does not hold": "search_effects search_heads",
 }
 # shown without a promise: an exact test of every curve over the choice of its best checkpoint takes longer than reading it
 COMPUTING = ("benchmark_curves",)
@@ -55,6 +56,7 @@ QUESTIONS: tuple[tuple[str, Mapping[str, object]], ...] = (
     ("per_token_delta", {"runs": TEN}),
     ("replicate_induction_transition", {}),
     ("representation_similarity", {}),
+    ("search_neurons", {"text": " w3"}),
     ("task_scores", {}),
     ("transition_times", {"measure": "log.accuracy", "level": 0.5}),
     ("universal_neurons", {}),

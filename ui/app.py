@@ -8,6 +8,7 @@ from streamlit.navigation.page import Page as StreamlitPage
 from ui.view import discover
 
 HERE = Path(__file__).resolve().parent
+ROOT = "root"  # asked of the default page, which is at the root whatever it is called
 
 
 def main() -> None:
@@ -22,12 +23,21 @@ def main() -> None:
             v.file,
             title=v.title,
             icon=v.icon,
-            url_path=v.url_path,
+            url_path=v.url_path if v is not views[0] else ROOT,
             default=v is views[0],
             visibility="hidden" if v.hidden else "visible",
             help=v.about,
         )
         menus.setdefault(v.section, []).append(page)
+    home = menus[views[0].section][0]
+    # Streamlit has its default page at the root alone, and calls the page's own address unknown
+    at_its_address = st.Page(
+        lambda: st.switch_page(home, query_params=st.query_params.to_dict()),
+        title=views[0].title,
+        url_path=views[0].url_path,
+        visibility="hidden",
+    )
+    menus[views[0].section].append(at_its_address)
     st.navigation(menus, position="top").run()
 
 

@@ -5,6 +5,7 @@ only as long as the file on disk is the same (`Archive.version`).
 """
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -57,6 +58,13 @@ def target(argv: Sequence[str], environ: Mapping[str, str]) -> Target:
 def sql_limits() -> Limits:
     """What one statement of the SQL page may use."""
     return target(sys.argv, os.environ).limits
+
+
+def for_this_archive(command: str) -> str:
+    """An ingest command with the archive that is looked at, so that what it measures comes here; others stay as they are."""
+    if not command.startswith("pathscope ingest ") or "--archive" in command or "\n" in command:
+        return command
+    return f"{command} --archive {shlex.quote(str(target(sys.argv, os.environ).path))}"
 
 
 def open_target() -> Archive:

@@ -1,6 +1,6 @@
 """What the runs of an archive hold of the measures that problems read: one statement, whatever is asked."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -28,20 +28,21 @@ WITH wanted AS (
   SELECT k.run_id, w.measure, w.eval_set, w.source, max(k.n_steps) AS n_steps
   FROM counted k JOIN wanted w ON w.quantity_id = k.quantity_id
   GROUP BY ALL
+), listed AS (
+  SELECT run_id, list({{measure: measure, eval_set: eval_set, source: source, n_steps: n_steps}}
+                      ORDER BY measure, eval_set, source) AS held
+  FROM held GROUP BY run_id
 )
 SELECT r.run_id, r.run, r.family, r.condition, r.init_seed, r.init_hash,
        r.intervention_json NOT IN ('', '{{}}', 'null') AS changed, p.run_id AS parent_id,
-       r.parent_run <> '' AS goes_on, s.study,
-       list({{measure: h.measure, eval_set: h.eval_set, source: h.source, n_steps: h.n_steps}}
-            ORDER BY h.measure, h.eval_set, h.source) FILTER (h.measure IS NOT NULL) AS held
+       r.parent_run <> '' AS goes_on, s.study, h.held
 FROM v_run r
-LEFT JOIN held h ON h.run_id = r.run_id
+LEFT JOIN listed h ON h.run_id = r.run_id
 LEFT JOIN (SELECT name, min(run_id) AS run_id FROM v_run_name GROUP BY name) p
   ON p.name = r.parent_run AND r.parent_run <> ''
 LEFT JOIN (SELECT x.run_id, min(t.name) AS study FROM study_run x JOIN study t ON t.id = x.study_id
            GROUP BY x.run_id) s ON s.run_id = r.run_id
 WHERE NOT r.excluded
-GROUP BY ALL
 ORDER BY r.run_id"""
 
 
@@ -59,7 +60,7 @@ class HoldingRun:
     """One run that is not excluded, and what it holds.
 
     changed: somebody intervened in its training. goes_on: it was trained on from another run, which is parent_id where
-    the archive has it.
+    the archive has it. held: one object for all runs of an archive that hold the same.
     """
 
     run_id: int
@@ -101,6 +102,14 @@ class HoldingRun:
 
 def read_coverage(archive: Archive, measures: Iterable[str]) -> list[HoldingRun]:
     """Every run that is not excluded, with what it holds of these measures."""
+    known: dict[str, dict[str, tuple[Held, ...]]] = {}
+
+    def kept(entries: Sequence[Mapping[str, object]]) -> dict[str, tuple[Held, ...]]:
+        words = repr(entries)
+        if words not in known:
+            known[words] = _by_measure(entries)
+        return known[words]
+
     return [
         HoldingRun(
             run_id=row["run_id"],
@@ -112,10 +121,27 @@ def read_coverage(archive: Archive, measures: Iterable[str]) -> list[HoldingRun]
             goes_on=row["goes_on"],
             parent_id=row["parent_id"],
             study=row["study"] or "",
-            held=_by_measure(row["held"] or ()),
+            held=kept(row["held"] or ()),
         )
         for row in archive.rows(_SQL, {"measures": sorted(set(measures))})
     ]
+
+
+def holding(runs: Sequence[HoldingRun], fits: Callable[[HoldingRun], bool]) -> list[HoldingRun]:
+    """Runs of which something is so that hangs on what they hold alone: asked once of all that hold the same."""
+    kinds = {id(run.held): run for run in runs}
+    fitting = {kind for kind, run in kinds.items() if fits(run)}
+    return [run for run in runs if id(run.held) in fitting] if fitting else []
+
+
+def having(need: Need, runs: Sequence[HoldingRun]) -> list[HoldingRun]:
+    """Those that have what is needed, often enough."""
+    return holding(runs, lambda run: bool(run.places(need)))
+
+
+def lacking(need: Need, runs: Sequence[HoldingRun]) -> list[HoldingRun]:
+    """The others."""
+    return holding(runs, lambda run: not run.places(need))
 
 
 def _by_measure(entries: Iterable[Mapping[str, object]]) -> dict[str, tuple[Held, ...]]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-from queries.problems.coverage import HoldingRun
+from queries.problems.coverage import HoldingRun, having, holding, lacking
 from queries.problems.problem import BASE, EVAL_SET, TUNED, Need, Question
 
 
@@ -83,8 +83,11 @@ def find_fit(question: Question, runs: Sequence[HoldingRun]) -> Fit | None:
     if question.lineage == "pair":
         return _lineage(able, question)
     places: dict[tuple[str, str], list[HoldingRun]] = {}
+    kinds: dict[int, list[tuple[str, str]]] = {}
     for run in able:
-        for place in _places(run, question):
+        if id(run.held) not in kinds:
+            kinds[id(run.held)] = _places(run, question)
+        for place in kinds[id(run.held)]:
             places.setdefault(place, []).append(run)
     fits = [Fit(tuple(kept), place) for place, found in places.items() if (kept := _enough(question, found))]
     if not fits:
@@ -120,13 +123,14 @@ def find_lacks(question: Question, runs: Sequence[HoldingRun]) -> tuple[Lack, ..
     if not question.needs:
         return ()
     near = [
-        run for run in runs if run.touches(question.needs[0]) and (run.goes_on or question.lineage != "tuned")
+        run
+        for run in holding(runs, lambda run: run.touches(question.needs[0]))
+        if run.goes_on or question.lineage != "tuned"
     ]
     found: dict[tuple[str, str], list[HoldingRun]] = {}
     for need in question.needs:
-        for run in near:
-            if not run.places(need):
-                found.setdefault((need.words, run.study), []).append(run)
+        for run in lacking(need, near):
+            found.setdefault((need.words, run.study), []).append(run)
     needs = {need.words: need for need in question.needs}
     return tuple(
         Lack(
@@ -138,8 +142,9 @@ def find_lacks(question: Question, runs: Sequence[HoldingRun]) -> tuple[Lack, ..
 
 def _less(need: Need, study: str, lacking: Sequence[HoldingRun], near: Sequence[HoldingRun]) -> bool:
     """Whether all runs of a study that lack something have some of it, and none of its runs has enough."""
-    has_some = all(any(run.held.get(name) for name in need.any_of) for run in lacking)
-    return has_some and not any(run.study == study and run.places(need) for run in near)
+    if holding(lacking, lambda run: not any(run.held.get(name) for name in need.any_of)):
+        return False
+    return not any(run.study == study for run in having(need, near))
 
 
 def _family(run: HoldingRun) -> str:
@@ -171,27 +176,31 @@ def run_terms(chosen: Sequence[HoldingRun], everyone: Sequence[HoldingRun]) -> l
     if len(ids) == len(everyone):
         return []
     ways = [list(dict.fromkeys(way(run) for run in chosen)) for way in _WAYS]
-    exact = [
-        terms
-        for terms in ways
-        if {run.run_id for run in everyone if any(_meant(run, term) for term in terms)} == ids
-    ]
+    exact = [terms for terms in ways if {run.run_id for run in _meant(everyone, terms)} == ids]
     return min(exact or [[run.run for run in chosen]], key=len)  # of equals the first
 
 
-def _meant(run: HoldingRun, term: str) -> bool:
-    """Whether a term means the run, as `RunSelection` reads it."""
-    if term in (_family(run), _condition(run)):
-        return True
-    return not term.startswith(("family:", "condition:")) and (term == run.run or fnmatchcase(run.run, term))
+def _meant(runs: Sequence[HoldingRun], terms: Sequence[str]) -> list[HoldingRun]:
+    """Those that some term means, as `RunSelection` reads it; words without a pattern are looked up."""
+    exact = frozenset(terms)
+    names = frozenset(term for term in terms if not term.startswith(("family:", "condition:")))
+    patterns = [term for term in names if any(sign in term for sign in "*?[")]
+    return [
+        run
+        for run in runs
+        if run.run in names
+        or _family(run) in exact
+        or _condition(run) in exact
+        or any(fnmatchcase(run.run, pattern) for pattern in patterns)
+    ]
 
 
 def _able(question: Question, runs: Sequence[HoldingRun]) -> list[HoldingRun]:
     """Runs with everything that the question reads, of the kind that it is about."""
     return [
         run
-        for run in runs
-        if all(run.places(need) for need in question.needs) and (question.lineage != "tuned" or run.goes_on)
+        for run in holding(runs, lambda run: all(run.places(need) for need in question.needs))
+        if question.lineage != "tuned" or run.goes_on
     ]
 
 
@@ -212,9 +221,9 @@ def _enough(question: Question, runs: Sequence[HoldingRun]) -> list[HoldingRun]:
     return kept if enough else []
 
 
-def _lineage(able: Sequence[HoldingRun], question: Question) -> Fit | None:
-    by_id = {run.run_id: run for run in able}
-    pairs = [(run, by_id[run.parent_id]) for run in able if run.parent_id in by_id]
+def _lineage(runs: Sequence[HoldingRun], question: Question) -> Fit | None:
+    by_id = {run.run_id: run for run in runs}
+    pairs = [(run, by_id[run.parent_id]) for run in runs if run.parent_id in by_id]
     if not pairs:
         return None
     tuned, base = pairs[0]

@@ -6,7 +6,7 @@ from typing import Literal
 
 from archive.store import Archive
 from queries.problems.catalogue import problems
-from queries.problems.coverage import HoldingRun, read_coverage
+from queries.problems.coverage import HoldingRun, having, read_coverage
 from queries.problems.fitting import Fit, Lack, find_fit, find_lacks, shortfall
 from queries.problems.problem import Problem, Question
 from queries.registry import QuerySpec, all_queries
@@ -142,7 +142,7 @@ def _of_question(
     if short := shortfall(question, runs):
         missing += (f"of the runs that have what {question.query} needs: {'; '.join(short)}",)
     if not missing:
-        alone = [need.words for need in question.needs if not any(run.places(need) for run in runs)]
+        alone = [need.words for need in question.needs if not having(need, runs)]
         together = [need.words for need in question.needs]
         missing = (f"no run here has {'; '.join(alone) or ' together with '.join(together)}",)
     # cells of runs that are there can be filled; other runs of such a problem come from the hub

@@ -154,7 +154,7 @@ def since_table(
     n_searched = int(floats(layers, "n_units")[searched].sum())
     q = _q(matched.p[here], n_searched)
     found = q < fdr
-    since = _since(matched, places, step, here, found)
+    since = _since(matched, here, found)
     table = _table(selected, units.filter(pa.array(here)), matched.p[here], q, found, since)
     history = _history(selected, matched)
     return Shown(
@@ -184,8 +184,6 @@ def _least(layers: pa.Table) -> float:
 
 def _since(
     matched: Matched,
-    places: Mapping[int, int],
-    step: int | Literal["final"],
     here: NDArray[np.bool_],
     found: NDArray[np.bool_],
 ) -> list[tuple[int | None, int | None]]:

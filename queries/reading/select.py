@@ -1,11 +1,12 @@
 """Which runs a question is about: by name, pattern, family, condition, tag or source."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Annotated, Self
+from itertools import compress
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -14,6 +15,7 @@ from archive.store import Archive
 
 PREFIXES = ("family", "condition", "tag", "source")
 
+# columns in the order of RunRow's fields
 _RUNS_SQL = """\
 SELECT r.run_id, r.run, r.family, r.source, r.condition, r.init_seed, r.data_order_seed, r.split_seed,
        r.init_hash, r.tags, r.excluded, r.exclusion_reason, r.excluded_by, n.names, r.parent_run, r.n_params
@@ -187,17 +189,18 @@ def select_runs(archive: Archive, runs: RunSelection | str | Iterable[str]) -> S
     excluded.
     """
     wanted = RunSelection.of(runs)
-    known = [
-        RunRow(**{**row, "tags": tuple(row["tags"]), "names": tuple(row["names"])})
-        for row in archive.rows(_RUNS_SQL)
-    ]
-    if not known:
+    table = archive.query(_RUNS_SQL)
+    known = {name: column.to_pylist() for name, column in zip(table.column_names, table.columns, strict=True)}
+    for name in ("tags", "names"):
+        known[name] = [tuple(values) for values in known[name]]
+    if not table.num_rows:
         raise UsageError(
             f"{archive.layout.database} holds no run yet: `pathscope ingest STUDY.toml` trains or loads some, `pathscope import` "
             "reads published results, `pathscope demo` shows both on a small example."
         )
     _refuse_unknown(wanted, known)
-    found = [r for r in known if _matches(wanted, r)]
+    # thousands of runs: only those asked for become rows
+    found = [RunRow(*row) for row in compress(zip(*known.values(), strict=True), _matches(wanted, known))]
     if not found:
         raise UsageError(
             f"no run in {archive.layout.database} matches {' and '.join(wanted.terms())} together; "
@@ -214,34 +217,55 @@ def select_runs(archive: Archive, runs: RunSelection | str | Iterable[str]) -> S
     return Selected(used, excluded)
 
 
-def _refuse_unknown(wanted: RunSelection, known: list[RunRow]) -> None:
-    names = {name for r in known for name in r.names}
+# what the archive has: a list per column, as long as it has runs
+_Known = Mapping[str, Sequence[Any]]
+
+
+def _refuse_unknown(wanted: RunSelection, known: _Known) -> None:
+    names = {name for mine in known["names"] for name in mine}
     for term in wanted.names:
-        if term not in names and not any(fnmatchcase(name, term) for name in names):
+        if not _has(names, term):
             raise UnknownName.of("run", term, names, listing="`pathscope sql 'SELECT run FROM v_run'`")
     fields = {
-        "family": (wanted.families, {r.family for r in known}),
-        "condition": (wanted.conditions, {r.condition for r in known}),
-        "tag": (wanted.tags, {tag for r in known for tag in r.tags}),
-        "source": (wanted.sources, {r.source for r in known}),
+        "family": (wanted.families, set(known["family"])),
+        "condition": (wanted.conditions, set(known["condition"])),
+        "tag": (wanted.tags, {tag for tags in known["tags"] for tag in tags}),
+        "source": (wanted.sources, set(known["source"])),
     }
     for field, (terms, values) in fields.items():
         for term in terms:
-            if not any(_fits(term, value) for value in values):
+            if not _has(values, term):
                 column = "unnest(tags)" if field == "tag" else field
                 listing = f"`pathscope sql 'SELECT DISTINCT {column} FROM v_run'`"
                 raise UnknownName.of(field, term, values, listing=listing)
 
 
-def _fits(term: str, value: str) -> bool:
-    return term == value or fnmatchcase(value, term)
+def _has(values: set[str], term: str) -> bool:
+    return term in values or any(fnmatchcase(value, term) for value in values)
 
 
-def _matches(wanted: RunSelection, run: RunRow) -> bool:
-    return (
-        (not wanted.names or any(_fits(term, name) for term in wanted.names for name in run.names))
-        and (not wanted.families or any(_fits(term, run.family) for term in wanted.families))
-        and (not wanted.conditions or any(_fits(term, run.condition) for term in wanted.conditions))
-        and all(any(_fits(term, tag) for tag in run.tags) for term in wanted.tags)
-        and (not wanted.sources or any(_fits(term, run.source) for term in wanted.sources))
-    )
+def _matches(wanted: RunSelection, known: _Known) -> list[bool]:
+    """Of every run whether all fields that say something mean it."""
+    fits = [True] * len(known["run"])
+    for column, terms in (
+        ("family", wanted.families),
+        ("condition", wanted.conditions),
+        ("source", wanted.sources),
+    ):
+        if terms:
+            meant = _meant(terms)
+            fits = [fit and meant(value) for fit, value in zip(fits, known[column], strict=True)]
+    if wanted.names:
+        meant = _meant(wanted.names)
+        fits = [fit and any(map(meant, names)) for fit, names in zip(fits, known["names"], strict=True)]
+    for tag in wanted.tags:
+        meant = _meant((tag,))
+        fits = [fit and any(map(meant, tags)) for fit, tags in zip(fits, known["tags"], strict=True)]
+    return fits
+
+
+def _meant(terms: Sequence[str]) -> Callable[[str], bool]:
+    """Whether one of the terms means a value; words without a pattern are looked up, however many they are."""
+    exact = frozenset(terms)
+    patterns = [term for term in terms if any(sign in term for sign in "*?[")]
+    return lambda value: value in exact or any(fnmatchcase(value, pattern) for pattern in patterns)

@@ -301,6 +301,30 @@ def many_runs(path: Path, n: int = 300) -> Path:
     return write_archive(path, plans, heads=False)
 
 
+def thousands(path: Path, n: int = 10_000) -> Path:
+    """Ten thousand runs in a thousand conditions and five families: the loss at three checkpoints of each."""
+    layout = ensure_archive(path)
+    steps = (0, 100, LAST_STEP)
+    shard = ShardBuilder(kind="train")
+    for k in range(5):
+        shard.family(Family(name=f"family-{k}", summary="a toy task"))
+    owners = []
+    for k in range(n):
+        name = f"run-{k:05d}"
+        condition = f"weight decay {k // 10 / 10:g}"
+        shard.run(Run(name=name, family=f"family-{k // (n // 5)}", condition=condition, init_seed=k))
+        owners += [shard.checkpoint(Checkpoint(run=name, step=step)) for step in steps]
+    loss = shard.quantity(Quantity(measure=LOSS, encoding=GRID))
+    test = shard.part(Part(kind="split", name="test"))
+    values = np.random.default_rng(0).gamma(2, 1, len(owners)) / np.tile([1, 2, 10], n)
+    shard.add("fact_scalar", np.array(owners), loss, part=test, value=values)
+    shard.cells(np.array(owners), np.full(len(owners), loss))
+    shard.write(layout.inbox)
+    report = commit_inbox(layout)
+    assert not report.refused, report.refused
+    return path
+
+
 def two_conditions(path: Path) -> Path:
     """Two conditions of three seeds each, with tokens per step."""
     plans = [
@@ -325,5 +349,6 @@ ARCHIVES = {
     "suspect": suspect,
     "hostile": hostile,
     "many runs": many_runs,
+    "10,000 runs": thousands,
     "two conditions": two_conditions,
 }

@@ -14,12 +14,12 @@ from streamlit.testing.v1 import AppTest
 from archive.store import Archive
 from tests.ui.archives import ARCHIVES
 from tests.ui.browser import Address, Look, Made, Watched, explorer, launch
-from tests.ui.compare_archive import COMPARE_ARCHIVES
-from tests.ui.component_archive import COMPONENT_ARCHIVES
-from tests.ui.grokking_archive import GROKKING_ARCHIVES
+from tests.ui.compare.archive import COMPARE_ARCHIVES
+from tests.ui.components.archive import COMPONENT_ARCHIVES
+from tests.ui.grokking.archive import GROKKING_ARCHIVES
 from tests.ui.ingestion.archive import INGESTION_ARCHIVES
 from tests.ui.integrity.archive import INTEGRITY_ARCHIVES
-from tests.ui.published_archive import PUBLISHED_ARCHIVES
+from tests.ui.published.archive import PUBLISHED_ARCHIVES
 from tests.ui.questions.archive import QUESTION_ARCHIVES
 from tests.ui.search.archive import SEARCH_ARCHIVES
 from tests.ui.seeds.archive import SEEDS_ARCHIVES

@@ -1,15 +1,14 @@
 """Every page on every kind of archive: it opens, it says the right thing, and strangers' names stay text."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from archive.console import Limits
 from tests.ui.archives import ARCHIVES
+from tests.ui.seen import figures, texts
 from ui import state
 from ui.view import discover
 
@@ -17,15 +16,6 @@ Page = Callable[..., AppTest]
 Made = Callable[[str], Path]
 
 PAGES = [v.file.stem for v in discover()]
-
-
-def figures(app: AppTest) -> list[dict[str, Any]]:
-    return [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
-
-
-def texts(app: AppTest) -> str:
-    kinds = (app.markdown, app.caption, app.title, app.subheader, app.info, app.warning, app.error)
-    return "\n".join(element.value for kind in kinds for element in kind)
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -72,6 +62,11 @@ def test_curves_open_with_both_splits_of_the_loss(page: Page) -> None:
     assert figure["layout"]["xaxis2"]["ticktext"] == ["0"]
     assert {a["text"] for a in figure["layout"]["annotations"]} == {"//", "test (5 runs)", "train (5 runs)"}
     assert app.dataframe[0].value["curve"].tolist() == ["loss (test)", "loss (train)"]
+
+
+def test_a_single_run_is_not_said_to_have_a_mean(page: Page) -> None:
+    assert "a mean and its interval take two runs" in texts(page("one run", "curves"))
+    assert "mean and 95% interval" in texts(page("two conditions", "curves")).replace("\\", "")
 
 
 def test_an_address_sets_every_choice(page: Page) -> None:

@@ -28,7 +28,11 @@ def permalink(base: str, *choices: "DataclassInstance") -> str:
 
 
 def page_address(here: str, page: str, **words: object) -> str:
-    """Address of another page of the explorer with some of its choices; here: the address of any page."""
+    """Address of another page of the explorer with some of its choices; those that are off or empty are left out.
+
+    here: the address of any page.
+    """
     folder = here.split("?")[0].rpartition("/")[0]
-    told = {name: value for name, value in words.items() if value not in ("", None, False)}
+    # steps, layers and neurons 0 stay: 0 == False
+    told = {name: v for name, v in words.items() if v is not False and v not in ("", None)}
     return f"{folder}/{page}?{urlencode({k: 'true' if v is True else v for k, v in told.items()})}"

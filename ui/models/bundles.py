@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from queries.loss_curves import LossCurves
 from queries.reading.curves import AXIS_COLUMN
 from queries.reading.tables import floats
+from ui.models.conditions import condition_labels
 from ui.models.palette import DASHES, HUES, STROKES, Stroke
 from ui.models.text import distinguish, plural, shorten
 
@@ -53,7 +54,7 @@ def bundles(answers: Sequence[LossCurves], *, colour_by: str) -> list[Bundle]:
     at = AXIS_COLUMN[answers[0].axis]
     column = "run" if colour_by == "run" else "group"
     names = list(dict.fromkeys(name for a in answers for name in a.table[column].to_pylist()))
-    labels = distinguish(names)
+    labels = distinguish(names) if column == "run" else list(condition_labels(names, 30).values())
     found = []
     for p, answer in enumerate(answers):
         part = part_of(answer)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from archive.store import Archive
 from queries.reading.checkpoints import find_left_out
@@ -50,6 +50,25 @@ ORDER BY c.step"""
 
 # parameters that name a variant, as `queries.reading.variants.variant_label` reads them
 _NAMING = ("variant", "mask")
+
+
+class Labelled(Protocol):
+    """Numbers as people tell them apart: by a label, by an eval set, and by the rest."""
+
+    @property
+    def label(self) -> str:
+        """The measure, with its variant where it has several."""
+
+    @property
+    def eval_set(self) -> str:
+        """Name of the eval set."""
+
+    @property
+    def rest(self) -> str:
+        """What else tells it from others; "" where nothing does."""
+
+
+S = TypeVar("S", bound=Labelled)
 
 
 @dataclass(frozen=True)
@@ -131,17 +150,17 @@ def which_of(known: ComponentSet, *, suspect: bool) -> Which:
     return Which(**known.which, with_suspect=True) if suspect else known.which
 
 
-def labels(sets: Sequence[ComponentSet]) -> list[str]:
+def labels(sets: Sequence[Labelled]) -> list[str]:
     """Every label once."""
     return list(dict.fromkeys(s.label for s in sets))
 
 
-def eval_sets(sets: Sequence[ComponentSet], label: str) -> list[str]:
-    """Eval sets of a label, that of most runs first."""
+def eval_sets(sets: Sequence[Labelled], label: str) -> list[str]:
+    """Eval sets of a label, in the order of the sets."""
     return list(dict.fromkeys(s.eval_set for s in sets if s.label == label))
 
 
-def rests(sets: Sequence[ComponentSet], label: str, eval_set: str) -> list[ComponentSet]:
+def rests(sets: Sequence[S], label: str, eval_set: str) -> list[S]:
     """Sets that only their parameters, weights or source tell apart."""
     return [s for s in sets if s.label == label and s.eval_set == eval_set]
 

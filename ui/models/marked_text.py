@@ -1,14 +1,35 @@
-"""Texts whose tokens have a coloured ground: pieces that pages share, every letter escaped."""
+"""Texts whose tokens have a coloured ground: pieces that pages share, every letter escaped, white space made visible."""
 
 import html
 from collections.abc import Mapping
 from typing import Any
 
-from ui.models.neuron.text import SIGNS
 from ui.models.palette import see_through
 
+# what stands for white space; the line break is kept after its sign where a text is shown in full
+SIGNS = {" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍", "\u00a0": "⍽"}
 FAINTEST, FULLEST = 0.06, 0.55  # words on the fullest ground keep a contrast above 4.5 : 1 on both grounds
 N_STOPS = 12  # tokens that the tabulator key reaches: a stop at each of hundreds would be no help
+
+
+def visible(token: str, *, spaces: bool) -> str:
+    """A token as HTML, letter by letter. Line breaks and tabs always have their sign, spaces where asked for.
+
+    An empty token is shown as ∅, for it has no letters to mark.
+    """
+    if not token:
+        return '<i class="white">∅</i>'
+    shown = []
+    for letter in token:
+        if letter == " " and not spaces:
+            shown.append(" ")
+        elif letter in SIGNS:
+            shown.append(f'<i class="white">{SIGNS[letter]}</i>')
+        elif not letter.isprintable():
+            shown.append(f'<i class="white">&lt;{ord(letter):02X}&gt;</i>')
+        else:
+            shown.append(html.escape(letter))
+    return "".join(shown)
 
 
 def with_signs(token: str) -> str:

@@ -5,14 +5,17 @@ import re
 from collections.abc import Sequence
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&@])")
+# icons and emoji are looked for after Markdown has taken the backslashes away; a sign without width comes between
+_ICON = re.compile(r":(?=[\w/+-]+:)")
+_NO_BREAK = "\u2060"
 
 
 def escape_markdown(text: str) -> str:
     """The text so that Streamlit's Markdown shows it letter by letter: no HTML, links, LaTeX or icons.
 
-    Line breaks stay as they are.
+    Line breaks stay as they are. What would be an icon or emoji (`:material/home:`) gets a word joiner after its colon.
     """
-    return _MARKDOWN.sub(r"\\\1", text)
+    return _MARKDOWN.sub(r"\\\1", _ICON.sub(f":{_NO_BREAK}", text))
 
 
 def with_code(text: str) -> str:
@@ -39,8 +42,8 @@ def shorten(text: str, width: int = 40) -> str:
 def distinguish(names: Sequence[str], width: int = 30) -> list[str]:
     """Short labels that tell the names apart: what all of them share is dropped, phrase by phrase.
 
-    Phrases end at ", " or "; "; of what is left, a shared path goes too. Names that
-    would no longer differ are shortened instead.
+    Phrases end at ", " or "; "; of what is left, a shared path goes too, and where the labels would still be cut to the
+    same letters, the pieces that all of them end with. Names that would no longer differ are shortened instead.
     """
     phrases = [re.split(r"[,;] ", name) for name in names]
     shared = set(phrases[0]).intersection(*phrases[1:]) if len(names) > 1 else set()
@@ -53,8 +56,20 @@ def distinguish(names: Sequence[str], width: int = 30) -> list[str]:
         while all(len(p) > n + 1 for p in paths) and len({p[n] for p in paths}) == 1:
             n += 1
         labels = ["/".join(p[n:]) for p in paths]
-    short = [shorten(label, width) for label in labels]
-    return short if len(set(short)) == len(set(names)) else [shorten(name, width) for name in names]
+    for candidates in (labels, _without_shared_end(labels)):
+        short = [shorten(label, width) for label in candidates]
+        if len(set(short)) == len(set(names)):
+            return short
+    return [shorten(name, width) for name in names]
+
+
+def _without_shared_end(labels: Sequence[str]) -> list[str]:
+    """The labels without the pieces (after / or -) that all of them end with; the first piece always stays."""
+    pieces = [re.findall(r"[/-]?[^/-]*", label)[:-1] for label in labels]
+    n = 0
+    while all(len(p) > n + 1 for p in pieces) and len({p[-1 - n] for p in pieces}) == 1:
+        n += 1
+    return ["".join(p[: len(p) - n]) for p in pieces]
 
 
 def fold(text: str, width: int = 60, lines: int = 4) -> str:

@@ -8,8 +8,9 @@ from archive.errors import NotComparable, UsageError
 from archive.store import Archive
 from ui.models.component_sets import ComponentSet, component_sets
 from ui.models.series import RunChoice, run_names
+from ui.pickers import run_pickers
 from ui.state import ask
-from ui.widgets import empty_archive, headline, run_pickers, to_fill, warn
+from ui.widgets import empty_archive, headline, to_fill, warn
 
 Page = Callable[[Archive, RunChoice, list[ComponentSet]], None]
 

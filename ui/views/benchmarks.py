@@ -7,7 +7,7 @@ import streamlit as st
 from archive.errors import NotComparable, UsageError
 from archive.store import Archive
 from ui.models.benchmarks.grid import COLOURS, ORDERS
-from ui.models.benchmarks.lines import LINES
+from ui.models.benchmarks.lines import LINES, Y_SCALES
 from ui.models.benchmarks.page import (
     FINAL,
     FIRST_METRIC,
@@ -30,9 +30,10 @@ from ui.models.text import count
 from ui.parts.benchmarks.page import BenchmarkPage
 from ui.parts.benchmarks.sections import draw_curves, draw_grid
 from ui.parts.benchmarks.tables import draw_beaten, draw_declines
+from ui.pickers import run_pickers, scale_picker
 from ui.state import ask, show
 from ui.view import view
-from ui.widgets import headline, run_pickers, scale_picker, to_fill, warn
+from ui.widgets import headline, to_fill, warn
 
 SECTIONS = ("Over training", "Models × tasks", "Small beats large", "Late declines")
 
@@ -70,7 +71,7 @@ def _sections(archive: Archive, runs: RunChoice, chosen: BenchmarkSet, found: Mo
         boxes.append(st.container())
         boxes[-1].subheader(title, anchor=False)
     with boxes[0]:
-        tasks, by, x_scale = _what(chosen)
+        tasks, by, x_scale, y_scale = _what(chosen)
     steps = ask(
         archive,
         steps_of,
@@ -92,6 +93,7 @@ def _sections(archive: Archive, runs: RunChoice, chosen: BenchmarkSet, found: Mo
         task=tasks,
         lines=by,
         x_scale=x_scale,
+        y_scale=y_scale,
         step=step,
         colours=colours,
         order=order,
@@ -131,7 +133,7 @@ def _which(sets: list[BenchmarkSet]) -> BenchmarkSet:
     return left[0]
 
 
-def _what(chosen: BenchmarkSet) -> tuple[tuple[str, ...], str, str]:
+def _what(chosen: BenchmarkSet) -> tuple[tuple[str, ...], str, str, str]:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         tasks = st.multiselect(
             "Tasks",
@@ -153,7 +155,16 @@ def _what(chosen: BenchmarkSet) -> tuple[tuple[str, ...], str, str]:
             help="A condition is everything but the seed: its line is the mean over its runs, with their number.",
         )
         x_scale = scale_picker("x axis", "x_scale", "linear")
-    return tuple(tasks), by, x_scale
+        y_scale = st.segmented_control(
+            "y axis",
+            Y_SCALES,
+            default=Y_SCALES[0],
+            key="y_scale",
+            bind="query-params",
+            required=True,
+            help="auto: log for a task whose values span more than two powers of ten, as perplexities do.",
+        )
+    return tuple(tasks), by, x_scale, y_scale
 
 
 def _where(steps: list[int]) -> tuple[str, str, str, str]:

@@ -25,9 +25,10 @@ from ui.parts.compare.heads import draw_heads
 from ui.parts.compare.neurons import draw_neurons
 from ui.parts.compare.page import ComparePage
 from ui.parts.compare.tokens import draw_tokens
+from ui.pickers import pick_step, run_pickers
 from ui.state import ask, show
 from ui.view import view
-from ui.widgets import empty_archive, headline, run_pickers, to_fill, warn
+from ui.widgets import empty_archive, headline, to_fill, warn
 
 FILL = (
     "pathscope ingest STUDY.toml --fill token_loss --fill head.prefix_matching --fill head.previous_token "
@@ -86,10 +87,7 @@ def _step(label: str, points: Sequence[PointOf], first: int, key: str) -> int:
     steps = [p.step for p in points]
     if len(steps) == 1:
         st.caption(f"{label} {steps[0]:,}, the only one")
-        return steps[0]
-    # no format: the address has the words that are shown
-    step: int = st.select_slider(label, steps, value=first, key=key, bind="query-params")
-    return step
+    return pick_step(steps, first, label=label, key=key)
 
 
 if __name__ == "__main__":

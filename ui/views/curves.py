@@ -9,6 +9,7 @@ from archive.errors import NotComparable, UsageError
 from archive.store import Archive
 from queries.loss_curves import LossCurves, loss_curves
 from queries.reading.select import select_runs
+from ui.menu import PLOTLY, share
 from ui.models.address import permalink
 from ui.models.curves.figure import curve_figure, cut_intervals, figure_in_words, hidden_values
 from ui.models.curves.page import (
@@ -22,17 +23,18 @@ from ui.models.curves.page import (
 )
 from ui.models.series import Series, Variant, catalogue, first_measure, run_names, runs_with
 from ui.models.text import escape_markdown, shorten
+from ui.pickers import run_pickers
 from ui.state import ask, show
 from ui.view import view
-from ui.widgets import PLOTLY, empty_archive, headline, run_pickers, share
+from ui.widgets import empty_archive, headline, here
 
 
 @view(title="Curves", order=10, section="Training", icon=":material/show_chart:", url_path="curves")
 def render(archive: Archive) -> None:
     """Any scalar over training: every seed drawn, with mean and interval on top."""
     known = {series.measure: series for series in ask(archive, catalogue)}
+    headline("Curves")
     if not known:
-        headline("Curves")
         empty_archive(archive)
         return
     runs = ask(archive, run_names)
@@ -141,7 +143,7 @@ def _answer(archive: Archive, series: Series, variant: Variant, choices: Choices
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.caption(_key(answers, choices))
         share(
-            link=permalink(st.context.url or "", choices),
+            link=permalink(here(), choices),
             python="\n".join(a.python for a in answers),
             sql=";\n\n".join(a.sql for a in answers),
             csv=lambda: as_csv([loss_curves(archive, **p) for p in asked]),
@@ -154,6 +156,9 @@ def _answer(archive: Archive, series: Series, variant: Variant, choices: Choices
 def _key(answers: Sequence[LossCurves], choices: Choices) -> str:
     if choices.colour_by == "run":
         return "One line a run; no mean is drawn."
+    summaries = [a.summary for a in answers if a.summary is not None]
+    if not any(n > 1 for summary in summaries for n in summary["n_runs"].to_pylist()):
+        return "One line a run; a mean and its interval take two runs of a condition."
     return f"Thin lines are runs. Thick lines and bands: mean and {answers[0].ci_level:.0%} interval over the runs."
 
 

@@ -1,7 +1,5 @@
 """Grokking: phases, restricted and excluded loss, the spectrum over training, frequencies and times by seed."""
 
-from collections.abc import Callable
-
 import streamlit as st
 
 from archive.errors import NotComparable, UsageError
@@ -18,9 +16,10 @@ from ui.parts.grokking.progress import draw_progress
 from ui.parts.grokking.seeds import draw_seeds, key_frequencies
 from ui.parts.grokking.spectrum import draw_spectrum
 from ui.parts.grokking.times import draw_times
+from ui.pickers import pick_step, run_pickers, scale_picker
 from ui.state import ask, show
 from ui.view import view
-from ui.widgets import empty_archive, headline, run_pickers, scale_picker, to_fill, warn
+from ui.widgets import empty_archive, guarded, headline, to_fill, warn
 
 FREQUENCIES: tuple[Frequencies, ...] = ("auto", "final", "current")
 SECTIONS = ("Progress", "Spectrum over training", "Frequencies by seed", "Transition times by init × split")
@@ -70,14 +69,14 @@ def _sections(archive: Archive, runs: RunChoice, first: GrokkingProgress) -> Non
     choices = GrokkingChoices(focus, shown, frequencies, x_scale, y_scale, matrix, step, rule, event, level)
     page = GrokkingPage(archive, runs, choices)
     with boxes[0]:
-        _guarded(lambda: draw_progress(page, _progress(page)))
+        guarded(lambda: draw_progress(page, _progress(page)))
     keys = key_frequencies(page)
     with boxes[1]:
-        _guarded(lambda: draw_spectrum(page, keys))
+        guarded(lambda: draw_spectrum(page, keys))
     with boxes[2]:
         draw_seeds(page, keys)
     with boxes[3]:
-        _guarded(lambda: draw_times(page, _progress(page)))
+        guarded(lambda: draw_times(page, _progress(page)))
 
 
 def _progress(page: GrokkingPage) -> GrokkingProgress:
@@ -90,14 +89,6 @@ def _progress(page: GrokkingPage) -> GrokkingProgress:
     )
 
 
-def _guarded(draw: Callable[[], None]) -> None:
-    """Draw a section; what its question refuses is said in its place and leaves the others alone."""
-    try:
-        draw()
-    except (NotComparable, UsageError) as error:
-        warn(error)
-
-
 def _how(progress: GrokkingProgress) -> tuple[str, str, Frequencies, str, str]:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         shown = st.segmented_control(
@@ -108,7 +99,7 @@ def _how(progress: GrokkingProgress) -> tuple[str, str, Frequencies, str, str]:
             runs_of(progress),
             key="focus",
             bind="query-params",
-            width=260,
+            width=360,
             help="Whose phases and whose spectrum are drawn.",
         )
         frequencies = st.segmented_control(
@@ -157,11 +148,7 @@ def _where(known: SpectrumSteps) -> tuple[str, Rule, int]:
             "least one neuron that the frequency explains.",
         )
     steps = known.steps[matrix]
-    if len(steps) == 1:
-        return matrix, rule, steps[0]
-    # no format: the address has the words that are shown
-    step = st.select_slider("Step", steps, value=steps[-1], key="step", bind="query-params")
-    return matrix, rule, step
+    return matrix, rule, pick_step(steps, steps[-1])
 
 
 def _when() -> tuple[str, float | None]:

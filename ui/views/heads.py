@@ -7,26 +7,23 @@ from queries.head_score_history import HeadScoreHistory, head_score_history
 from queries.head_scores import HeadScores, head_scores
 from ui.models.component_sets import (
     ComponentSet,
-    eval_sets,
     labels,
     measured_runs,
     measured_steps,
     named,
-    rests,
     which_of,
 )
 from ui.models.heads.page import CURVES, HeadChoices, best_head, first_label, head_names
 from ui.models.series import RunChoice
-from ui.models.text import shorten
 from ui.parts.component_page import component_page
 from ui.parts.heads.attention import draw_attention
 from ui.parts.heads.detail import draw_beside, draw_curves, known_head
 from ui.parts.heads.finder import draw_finder, draw_grid
 from ui.parts.heads.matches import draw_matches
 from ui.parts.heads.page import TABLE, HeadsPage
+from ui.pickers import pick_set, pick_step, scale_picker
 from ui.state import ask, show
 from ui.view import view
-from ui.widgets import scale_picker
 
 FILL = "pathscope ingest STUDY.toml --fill head.prefix_matching --fill head.previous_token"
 
@@ -53,7 +50,7 @@ def _page(archive: Archive, runs: RunChoice, sets: list[ComponentSet]) -> None:
             measured.runs,
             key="focus",
             bind="query-params",
-            width=260,
+            width=460,
             help="Whose heads are in the grid. A head's number names another head in every init.",
         )
     run = named(focus, excluded=runs.excluded)
@@ -70,7 +67,7 @@ def _page(archive: Archive, runs: RunChoice, sets: list[ComponentSet]) -> None:
     box = st.container()
     with box:
         st.subheader("Layer × head", anchor=False)
-        step = _when(steps)
+        step = pick_step(steps, steps[-1])
     scores = ask(
         archive,
         head_scores,
@@ -80,7 +77,7 @@ def _page(archive: Archive, runs: RunChoice, sets: list[ComponentSet]) -> None:
         **which_of(chosen, suspect=runs.suspect),
     )
     st.subheader("One head over training", anchor=False)
-    head, curves, x_scale = _which_head(history, scores)
+    head, curves, x_scale, y_scale = _which_head(history, scores)
     below, matched, looks = (st.container() for _ in range(3))
     st.subheader("Finder", anchor=False)
     choices = HeadChoices(
@@ -92,6 +89,7 @@ def _page(archive: Archive, runs: RunChoice, sets: list[ComponentSet]) -> None:
         head=head,
         curves_of=curves,
         x_scale=x_scale,
+        y_scale=y_scale,
     )
     page = HeadsPage(archive, runs, chosen, measured, choices)
     with below:
@@ -119,40 +117,14 @@ def _what(sets: list[ComponentSet]) -> ComponentSet:
         bind="query-params",
         width=260,
     )
-    known = eval_sets(sets, label)
-    eval_set = known[0]
-    if len(known) > 1:
-        eval_set = st.selectbox(
-            "Eval set",
-            known,
-            key="eval_set",
-            bind="query-params",
-            width=220,
-            help="Scores on different eval sets are different numbers; they are never drawn as if they were one.",
-        )
-    mine = rests(sets, label, eval_set)
-    if len(mine) == 1:
-        return mine[0]
-    rest = st.selectbox(
-        "Variant",
-        [s.rest for s in mine],
-        key="variant",
-        bind="query-params",
-        format_func=lambda words: shorten(words, 60),
-        width=260,
+    return pick_set(
+        sets,
+        label,
+        help="Scores on different eval sets are different numbers; they are never drawn as if they were one.",
     )
-    return next(s for s in mine if s.rest == rest)
 
 
-def _when(steps: tuple[int, ...]) -> int:
-    if len(steps) == 1:
-        return steps[0]
-    # no format: the address has the words that are shown
-    step: int = st.select_slider("Step", steps, value=steps[-1], key="step", bind="query-params")
-    return step
-
-
-def _which_head(history: HeadScoreHistory, scores: HeadScores) -> tuple[str, str, str]:
+def _which_head(history: HeadScoreHistory, scores: HeadScores) -> tuple[str, str, str, str]:
     best = best_head(history)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         head = st.selectbox(
@@ -175,7 +147,8 @@ def _which_head(history: HeadScoreHistory, scores: HeadScores) -> tuple[str, str
             help="Runs of different inits number their heads differently: the best of each is then the better comparison.",
         )
         x_scale = scale_picker("x axis", "x_scale", "log")
-    return head or best, curves, x_scale
+        y_scale = scale_picker("y axis", "y_scale", "linear")
+    return head or best, curves, x_scale, y_scale
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from archive.store import Archive
+from ui.menu import CAMERA_ONLY
 from ui.models.home.coverage import (
     FAILED,
     FULL,
@@ -19,7 +20,7 @@ from ui.models.home.page import Overview, measures, overview, questions
 from ui.models.text import count, escape_markdown, plural, shorten, size
 from ui.state import ask, show
 from ui.view import discover, view
-from ui.widgets import CAMERA_ONLY, empty_archive, headline, when
+from ui.widgets import empty_archive, headline, when
 
 MOST_ROWS = 12  # a longer table scrolls by itself, so that the page does not
 

@@ -11,9 +11,10 @@ from ui.parts.integrity.chain import draw_chain, draw_judged
 from ui.parts.integrity.checks import draw_verdict, draw_verify
 from ui.parts.integrity.page import IntegrityPage
 from ui.parts.integrity.tables import draw_equal, draw_exclusions, draw_suspects
+from ui.pickers import MOST_RUN_OPTIONS, run_pickers, scale_picker
 from ui.state import ask, show
 from ui.view import view
-from ui.widgets import MOST_RUN_OPTIONS, empty_archive, headline, run_pickers, scale_picker, warn
+from ui.widgets import empty_archive, headline, warn
 
 SECONDS_A_RUN = 0.1  # of judging some 150 checkpoints with sketches
 MOST_JUDGED = 200  # runs; more take longer than anybody waits for a page

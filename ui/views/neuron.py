@@ -8,24 +8,21 @@ from archive.store import Archive
 from queries.neuron import Neuron, neuron
 from ui.models.component_sets import (
     ComponentSet,
-    eval_sets,
     measured_runs,
     measured_steps,
     named,
-    rests,
     which_of,
 )
 from ui.models.neuron.page import CONTEXTS, LEAST, TABLE, Layers, NeuronChoices, layers_of
 from ui.models.series import RunChoice
-from ui.models.text import shorten
 from ui.parts.component_page import component_page
 from ui.parts.neuron.examples import draw_examples, draw_statistics
 from ui.parts.neuron.numbers import draw_numbers, draw_training
 from ui.parts.neuron.others import draw_others
 from ui.parts.neuron.page import NeuronPage
+from ui.pickers import pick_set, pick_step, scale_picker
 from ui.state import ask, show
 from ui.view import view
-from ui.widgets import scale_picker
 
 FILL = (
     "pathscope ingest STUDY.toml --fill neuron.top --fill neuron.statistics --fill neuron.histogram "
@@ -48,13 +45,17 @@ def render(archive: Archive) -> None:
 
 def _page(archive: Archive, runs: RunChoice, sets: list[ComponentSet]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        chosen = _set(sets)
+        chosen = pick_set(
+            sets,
+            sets[0].label,
+            help="A larger eval set has larger maxima: examples of two sets are never mixed.",
+        )
         measured = ask(archive, measured_runs, selection=runs.selection, known=chosen, table=TABLE)
-        focus = st.selectbox("Run", measured.runs, key="focus", bind="query-params", width=240)
+        focus = st.selectbox("Run", measured.runs, key="focus", bind="query-params", width=460)
         layers = ask(archive, layers_of, run=focus, known=chosen)
         layer, unit = _which_neuron(layers)
     steps = ask(archive, measured_steps, run=focus, known=chosen, table=TABLE, suspect=runs.suspect)
-    step = _when(steps)
+    step = pick_step(steps, steps[-1])
     st.subheader(f"L{layer}N{unit} at step {step:,}", anchor=False)
     top = st.container()
     st.subheader("Top examples", anchor=False)
@@ -62,7 +63,9 @@ def _page(archive: Archive, runs: RunChoice, sets: list[ComponentSet]) -> None:
     below = st.container()
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
         st.subheader("Over training", anchor=False)
-        x_scale = scale_picker("x axis", "x_scale", "log")
+        with st.container(horizontal=True, width="content", gap="small"):
+            x_scale = scale_picker("x axis", "x_scale", "log")
+            y_scale = scale_picker("y axis", "y_scale", "linear")
     training = st.container()
     numbers = st.container()
     choices = NeuronChoices(
@@ -76,6 +79,7 @@ def _page(archive: Archive, runs: RunChoice, sets: list[ComponentSet]) -> None:
         white=white,
         least=least,
         x_scale=x_scale,
+        y_scale=y_scale,
     )
     found: Neuron = ask(
         archive,
@@ -96,32 +100,6 @@ def _page(archive: Archive, runs: RunChoice, sets: list[ComponentSet]) -> None:
         draw_examples(page)
     with numbers:
         draw_numbers(page)
-
-
-def _set(sets: list[ComponentSet]) -> ComponentSet:
-    known = eval_sets(sets, sets[0].label)
-    eval_set = known[0]
-    if len(known) > 1:
-        eval_set = st.selectbox(
-            "Eval set",
-            known,
-            key="eval_set",
-            bind="query-params",
-            width=220,
-            help="A larger eval set has larger maxima: examples of two sets are never mixed.",
-        )
-    mine = rests(sets, sets[0].label, eval_set)
-    if len(mine) == 1:
-        return mine[0]
-    rest = st.selectbox(
-        "Variant",
-        [s.rest for s in mine],
-        key="variant",
-        bind="query-params",
-        format_func=lambda words: shorten(words, 60),
-        width=260,
-    )
-    return next(s for s in mine if s.rest == rest)
 
 
 def _which_neuron(layers: Layers) -> tuple[int, int]:
@@ -155,14 +133,6 @@ def _which_neuron(layers: Layers) -> tuple[int, int]:
             "Next", icon=":material/arrow_forward:", icon_position="right", on_click=go, args=(1,), key="next"
         )
     return layer, unit
-
-
-def _when(steps: tuple[int, ...]) -> int:
-    if len(steps) == 1:
-        return steps[0]
-    # no format: the address has the words that are shown
-    step: int = st.select_slider("Step", steps, value=steps[-1], key="step", bind="query-params")
-    return step
 
 
 def _how() -> tuple[str, bool, str]:

@@ -12,9 +12,10 @@ from ui.parts.questions.hypotheses import draw_hypotheses
 from ui.parts.questions.listing import choose, draw_counts, draw_list
 from ui.parts.questions.problem import ProblemPage, ask_controls, draw_problem
 from ui.parts.questions.queries import draw_queries
+from ui.pickers import run_pickers
 from ui.state import ask, show
 from ui.view import view
-from ui.widgets import headline, run_pickers
+from ui.widgets import headline, here
 
 
 @view(title="Questions", order=5, icon=":material/help_center:", url_path="questions")
@@ -53,7 +54,7 @@ def _problems(
     names = tuple(one.hypothesis.name for one in registered)
     asked, options, hypothesis = ask_controls(state, names)
     choices = QuestionChoices(problem=number, ask=asked, options=options, hypothesis=hypothesis)
-    page = ProblemPage(archive, state, runs, choices, permalink(st.context.url or "", runs, choices))
+    page = ProblemPage(archive, state, runs, choices, permalink(here(), runs, choices))
     draw_problem(page)
 
 
@@ -92,7 +93,7 @@ def _list(states: list[ProblemState]) -> None:
             key="state",
             bind="query-params",
             placeholder="all",
-            width=460,
+            width=340,
         )
         like = st.text_input(
             "Contains",

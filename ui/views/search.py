@@ -12,20 +12,19 @@ from queries.search_neurons import SearchNeurons, search_neurons
 from ui.models.component_sets import (
     ComponentSet,
     component_sets,
-    eval_sets,
     measured_runs,
     named,
-    rests,
 )
 from ui.models.search.page import ALL, EFFECTS, KINDS, TOPS, SearchChoices, cut, steps_of
 from ui.models.series import RunChoice, run_names
-from ui.models.text import escape_markdown, shorten
+from ui.models.text import escape_markdown
 from ui.parts.search.found import draw_course, draw_examples, draw_neurons
 from ui.parts.search.page import SearchPage
 from ui.parts.search.sections import draw_heads, draw_hits, draw_suggestions
+from ui.pickers import pick_set, run_pickers
 from ui.state import ask, show
 from ui.view import view
-from ui.widgets import empty_archive, headline, run_pickers, to_fill, warn
+from ui.widgets import empty_archive, headline, to_fill, warn
 
 FILL = "pathscope ingest STUDY.toml --fill neuron.top"
 EFFECTS_FILL = "pathscope ingest STUDY.toml --fill neuron.logit_effect"
@@ -65,7 +64,9 @@ def _page(
             to_fill("What neurons do to the logits is not measured yet:", EFFECTS_FILL)
         return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        known = _set(sets)
+        known = pick_set(
+            sets, sets[0].label, help="Its tokens are what is searched: examples of two sets are never mixed."
+        )
         measured = ask(archive, measured_runs, selection=runs.selection, known=known, table=table)
         focus = st.selectbox("Runs", [ALL, *measured.runs], key="focus", bind="query-params", width=300)
         within, same_case = _how(kind)
@@ -169,32 +170,6 @@ def _how(kind: str) -> tuple[int, bool]:
         help="Capitals differ from small letters.",
     )
     return within, same_case
-
-
-def _set(sets: Sequence[ComponentSet]) -> ComponentSet:
-    known = eval_sets(sets, sets[0].label)
-    eval_set = known[0]
-    if len(known) > 1:
-        eval_set = st.selectbox(
-            "Eval set",
-            known,
-            key="eval_set",
-            bind="query-params",
-            width=220,
-            help="Its tokens are what is searched: examples of two sets are never mixed.",
-        )
-    mine = rests(sets, sets[0].label, eval_set)
-    if len(mine) == 1:
-        return mine[0]
-    rest = st.selectbox(
-        "Variant",
-        [s.rest for s in mine],
-        key="variant",
-        bind="query-params",
-        format_func=lambda words: shorten(words, 60),
-        width=240,
-    )
-    return next(s for s in mine if s.rest == rest)
 
 
 if __name__ == "__main__":

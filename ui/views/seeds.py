@@ -12,9 +12,10 @@ from ui.parts.seeds.agreement import draw_matrix, draw_training
 from ui.parts.seeds.page import SeedsPage, pick_kind
 from ui.parts.seeds.tokens import draw_tokens, words_of
 from ui.parts.seeds.whose import draw_whose
+from ui.pickers import pick_step, run_pickers
 from ui.state import ask, show
 from ui.view import view
-from ui.widgets import empty_archive, headline, run_pickers, to_fill, warn
+from ui.widgets import empty_archive, headline, to_fill, warn
 
 FILL = "pathscope ingest STUDY.toml --fill token_loss --fill token_top --fill head.signature"
 
@@ -79,10 +80,7 @@ def _agreement(page: SeedsPage, found: list[Kind]) -> tuple[SeedsPage, Compared 
 def _step(steps: tuple[int, ...]) -> int:
     if len(steps) == 1:
         st.caption(f"Step {steps[0]:,}, the only one.")
-        return steps[0]
-    # no format: the address has the words that are shown
-    step: int = st.select_slider("Step", steps, value=steps[-1], key="step", bind="query-params")
-    return step
+    return pick_step(steps, steps[-1])
 
 
 def _whose(page: SeedsPage, losses: list[ComponentSet], there: Compared | None, step: int | None) -> None:

@@ -25,15 +25,15 @@ from ui.models.sizes.page import (
     what_is_wrong,
 )
 from ui.models.text import count, escape_markdown, plural
-from ui.parts.compare.page import pick_set
 from ui.parts.sizes.curves import draw_curves
 from ui.parts.sizes.difference import draw_difference
 from ui.parts.sizes.grid import draw_grid
 from ui.parts.sizes.page import SizesPage
 from ui.parts.sizes.wins import draw_wins
+from ui.pickers import pick_set, run_pickers
 from ui.state import ask, show
 from ui.view import view
-from ui.widgets import empty_archive, headline, run_pickers, to_fill, warn
+from ui.widgets import empty_archive, headline, to_fill, warn
 
 TRAIN = "pathscope ingest studies/language_model_small.toml"
 FILL = "pathscope ingest STUDY.toml --fill token_loss"
@@ -161,7 +161,7 @@ def _losses(page: SizesPage) -> SizesPage:
         if s.measure == "token_loss" and s.eval_set in shared
     ]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        known = pick_set(sets, sets[0].label, "eval_set", "variant")
+        known = pick_set(sets, sets[0].label, persist="page")
         page = replace(page, known=known, choices=replace(page.choices, eval_set=known.eval_set))
         steps = page.losses.shared(page.small, page.large, known.eval_set)
         step = FINAL

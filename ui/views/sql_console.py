@@ -8,7 +8,9 @@ import streamlit as st
 from archive.console import SqlResult
 from archive.errors import SqlRefused, SqlStopped
 from archive.store import Archive
+from ui.menu import PLOTLY, share
 from ui.models.address import permalink
+from ui.models.copies import in_python, in_shell, to_csv, to_parquet
 from ui.models.sql.examples import EXAMPLES
 from ui.models.sql.page import (
     Axes,
@@ -16,13 +18,9 @@ from ui.models.sql.page import (
     colour_columns,
     figure_in_words,
     hidden_points,
-    in_python,
-    in_shell,
     likely_axes,
     numeric_columns,
     result_figure,
-    to_csv,
-    to_parquet,
     unique_names,
 )
 from ui.models.text import count, plural
@@ -30,7 +28,7 @@ from ui.parts.sql.examples import draw_examples
 from ui.parts.sql.schema import draw_schema
 from ui.state import ask_sql, show, sql_limits
 from ui.view import view
-from ui.widgets import PLOTLY, share
+from ui.widgets import headline, here
 
 DEFAULT = EXAMPLES[0].sql
 
@@ -38,6 +36,7 @@ DEFAULT = EXAMPLES[0].sql
 @view(title="SQL", order=46, section="Archive", icon=":material/database:", url_path="sql")
 def render(archive: Archive) -> None:
     """Ask anything of the public views: reads only, within limits of time and memory."""
+    headline("SQL")
     with st.sidebar:
         name = draw_schema(archive)
     draw_examples()
@@ -90,10 +89,10 @@ def _result(archive: Archive, choices: SqlChoices, result: SqlResult) -> None:
         choices = _chart(table, choices)
     with menu:
         share(
-            link=permalink(st.context.url or "", choices),
+            link=permalink(here(), choices),
             python=in_python(archive, choices.sql),
             sql=choices.sql,
-            csv=lambda: to_csv(table).decode(),
+            csv=lambda: table,
             name="result",
             command=in_shell(archive, choices.sql),
         )

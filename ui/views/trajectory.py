@@ -6,9 +6,10 @@ from archive.errors import NotComparable, UsageError
 from archive.store import Archive
 from queries.reading.select import select_runs
 from queries.trajectory_pca import TrajectoryPca, Weighting, trajectory_pca
+from ui.menu import PLOTLY, share, under
 from ui.models.address import permalink
+from ui.models.copies import to_csv
 from ui.models.series import RunChoice, run_names
-from ui.models.sql.page import to_csv
 from ui.models.text import escape_markdown
 from ui.models.trajectory.figure import (
     over_steps_figure,
@@ -25,20 +26,10 @@ from ui.models.trajectory.page import (
     walks_in_words,
 )
 from ui.models.trajectory.shares import shares_figure, shares_in_words
+from ui.pickers import run_pickers, scale_picker
 from ui.state import ask, show
 from ui.view import view
-from ui.widgets import (
-    PLOTLY,
-    empty_archive,
-    headline,
-    run_pickers,
-    say,
-    scale_picker,
-    share,
-    to_fill,
-    under,
-    warn,
-)
+from ui.widgets import empty_archive, headline, here, say, to_fill, warn
 
 # words are what the address has
 N_WALKS = 300  # a run: enough for 5% and for a page; `pathscope query trajectory_pca` takes 1000
@@ -136,7 +127,7 @@ def _answer(archive: Archive, runs: RunChoice, choices: TrajectoryChoices, havin
         else over_steps_figure(drawn, x_scale=choices.x_scale)
     )
     st.plotly_chart(figure, key="trajectory", config=PLOTLY, alt=trajectory_in_words(found, choices.picture))
-    link = permalink(st.context.url or "", runs, choices)
+    link = permalink(here(), runs, choices)
     with under(_key(found, choices.picture)):
         share(link=link, python=found.python, sql=found.sql, csv=lambda: _csv(found), name="trajectory")
     st.markdown(escape_markdown(found.sentence))
@@ -147,7 +138,7 @@ def _answer(archive: Archive, runs: RunChoice, choices: TrajectoryChoices, havin
             link=link,
             python=found.python,
             sql=found.sql,
-            csv=lambda: to_csv(found.shares).decode(),
+            csv=lambda: found.shares,
             name="trajectory_shares",
         )
     _table(found)

@@ -1,8 +1,9 @@
 """Transitions: when does it form, how suddenly, and would smooth curves with the same noise look like that."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from archive.errors import NotComparable, UsageError
 from archive.store import Archive
@@ -16,10 +17,11 @@ from ui.models.transitions.page import (
     asked_of,
     runs_used,
 )
-from ui.models.transitions.table import joined
+from ui.models.transitions.table import Row, joined
 from ui.parts.transitions.changes import draw_series, draw_table, series_of, tested_of
 from ui.parts.transitions.page import TransitionsPage
 from ui.parts.transitions.pickers import (
+    Reached,
     what_counts,
     what_together,
     whether_to_test,
@@ -34,9 +36,10 @@ from ui.parts.transitions.together import (
     draw_tokens,
 )
 from ui.parts.transitions.when import draw_events, draw_times
+from ui.pickers import run_pickers
 from ui.state import ask, show
 from ui.view import view
-from ui.widgets import empty_archive, headline, run_pickers, to_fill, warn
+from ui.widgets import empty_archive, guarded, headline, to_fill, warn
 
 SECTIONS = ("Detected changes", "One series", "When", "What changes together", "Order, lead and lag")
 
@@ -74,14 +77,7 @@ def _page(archive: Archive, runs: RunChoice, used: RunsUsed, there: list[Kind]) 
     with boxes[0], st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         labels, parts = which_measures(there)
         chosen = chosen_of(there, labels)
-        described: dict[str, PhaseTransitions] = {}
-        refusals: list[Exception] = []
-        for kind in chosen:
-            asked = asked_of(kind, used, parts=parts, suspect=runs.suspect, describe_only=True, pair=False)
-            try:
-                described[kind.label] = ask(archive, phase_transitions, **asked)
-            except (NotComparable, UsageError) as error:
-                refusals.append(error)
+        described, refusals = _described(archive, runs, used, chosen, parts)
         test = whether_to_test(described)
     rows = joined(described, {})
     runs_here, by_run = series_of(rows)
@@ -90,11 +86,11 @@ def _page(archive: Archive, runs: RunChoice, used: RunsUsed, there: list[Kind]) 
         with boxes[1]:
             focus, series, x_scale, y_scale = which_series(runs_here, by_run)
     with boxes[2]:
-        event, part, level, rule, group_by, compare, rises = what_counts(archive, runs, used, there, chosen)
+        reached = what_counts(archive, runs, used, there, chosen)
     with boxes[3]:
         circuits_of, position_level, tokens, n_token_runs = what_together(archive, used)
     with boxes[4]:
-        events = which_events(there, event, part, level, rises)
+        events = which_events(there, reached)
     choices = TransitionChoices(
         measure=tuple(labels),
         parts=parts,
@@ -103,12 +99,12 @@ def _page(archive: Archive, runs: RunChoice, used: RunsUsed, there: list[Kind]) 
         series=series,
         x_scale=x_scale,
         y_scale=y_scale,
-        event_of=event.label if event else "",
-        event_part=part,
-        level=level,
-        rule=rule,
-        group_by=group_by,
-        compare=compare,
+        event_of=reached.event.label if reached.event else "",
+        event_part=reached.part,
+        level=reached.level,
+        rule=reached.rule,
+        group_by=reached.group_by,
+        compare=reached.compare,
         circuits_of=circuits_of,
         position_level=position_level,
         tokens=tokens,
@@ -116,52 +112,75 @@ def _page(archive: Archive, runs: RunChoice, used: RunsUsed, there: list[Kind]) 
     )
     short = ask(archive, groups_in_short, selection=used.selection)
     page = TransitionsPage(archive, runs, used, tuple(there), tuple(chosen), described, choices, short)
-    tested: dict[str, PhaseTransitions] = {}
     with boxes[0]:
         for refusal in refusals:
             warn(refusal)
-        if rows:
-            tested = tested_of(page) if test else {}
-            rows = joined(described, tested)
-            draw_table(page, rows, tested)
-        elif not refusals:
+        if not rows and not refusals:
             st.caption("Choose at least one measure.")
+    _draw(page, boxes, rows, reached, n_token_runs)
+
+
+def _draw(
+    page: TransitionsPage,
+    boxes: Sequence[DeltaGenerator],
+    rows: list[Row],
+    reached: Reached,
+    n_token_runs: int,
+) -> None:
+    """Every section into its box. rows: of what is described, before any test."""
+    tested: dict[str, PhaseTransitions] = {}
+    with boxes[0]:
+        if rows:
+            tested = tested_of(page) if page.choices.test else {}
+            rows = joined(page.described, tested)
+            draw_table(page, rows, tested)
     with boxes[1]:
         if rows:
             draw_series(page, rows)
         else:
             st.caption("No series was chosen.")
     with boxes[2]:
-        if event is None or level is None:
+        event = reached.event
+        if event is None or reached.level is None:
             st.caption("No scalar with a finite value is there to reach a level.")
         else:
-            _guarded(lambda: draw_times(page, event, direction="up" if rises else "down"))
+            guarded(lambda: draw_times(page, event, direction="up" if reached.rises else "down"))
     with boxes[3]:
         draw_series_together(page, rows, tested)
         draw_circuits(page)
         draw_positions(page)
-        st.markdown("**Single tokens**")
-        if tokens and n_token_runs:
-            draw_tokens(page)
-        elif n_token_runs:
-            st.caption(
-                "The switch above tests 1,000 tokens of each run against smooth curves with like noise."
-            )
-        else:
-            to_fill(
-                "Whether a smooth loss is made of many sharp steps needs the loss of single tokens:",
-                "pathscope ingest STUDY.toml --fill token_loss",
-            )
+        _tokens(page, n_token_runs)
     with boxes[4]:
         draw_events(page)
 
 
-def _guarded(draw: Callable[[], None]) -> None:
-    """Draw a section; what its question refuses is said in its place and leaves the others alone."""
-    try:
-        draw()
-    except (NotComparable, UsageError) as error:
-        warn(error)
+def _tokens(page: TransitionsPage, n_runs: int) -> None:
+    """Single tokens, where that is asked for. n_runs: how many runs have the losses of single tokens."""
+    st.markdown("**Single tokens**")
+    if page.choices.tokens and n_runs:
+        draw_tokens(page)
+    elif n_runs:
+        st.caption("The switch above tests 1,000 tokens of each run against smooth curves with like noise.")
+    else:
+        to_fill(
+            "Whether a smooth loss is made of many sharp steps needs the loss of single tokens:",
+            "pathscope ingest STUDY.toml --fill token_loss",
+        )
+
+
+def _described(
+    archive: Archive, runs: RunChoice, used: RunsUsed, chosen: list[Kind], parts: str
+) -> tuple[dict[str, PhaseTransitions], list[Exception]]:
+    """What is described of each measure, by its label; and what was refused."""
+    described: dict[str, PhaseTransitions] = {}
+    refusals: list[Exception] = []
+    for kind in chosen:
+        asked = asked_of(kind, used, parts=parts, suspect=runs.suspect, describe_only=True, pair=False)
+        try:
+            described[kind.label] = ask(archive, phase_transitions, **asked)
+        except (NotComparable, UsageError) as error:
+            refusals.append(error)
+    return described, refusals
 
 
 if __name__ == "__main__":

@@ -225,6 +225,9 @@ def test_the_queue_in_words() -> None:
 
 def test_when_it_was_read_is_said() -> None:
     assert read_words(0.2, "", 5.0) == "Read from the archive just now. It looks again every 5 s."
+    assert read_words(55.0, "", 5.0).startswith(
+        "Read from the archive 55 s ago (unchanged since). It looks again"
+    )
     assert read_words(70.0, "it is being written now", None) == (
         "Read from the archive 1 min ago (it is being written now). It does not look again by itself."
     )

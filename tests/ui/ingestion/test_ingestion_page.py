@@ -16,7 +16,7 @@ from archive.errors import ArchiveBusy
 from archive.layout import Layout
 from archive.store import Archive
 from tests.ui.ingestion.archive import WANTED, unit
-from tests.ui.test_pages import figures, texts
+from tests.ui.seen import figures, plain
 from tests.ui.test_state import held
 from ui.parts.ingestion import page as parts
 
@@ -39,10 +39,6 @@ kind = "inline"
 seeds_per_process = 1
 checkpoints_per_unit = 2
 """
-
-
-def plain(app: AppTest) -> str:
-    return texts(app).replace("\\", "")
 
 
 def cards(app: AppTest) -> dict[str, str]:

@@ -3,14 +3,10 @@ from pathlib import Path
 
 from streamlit.testing.v1 import AppTest
 
-from tests.ui.test_pages import figures, texts
+from tests.ui.seen import figures, plain, texts
 
 Page = Callable[..., AppTest]
 Made = Callable[[str], Path]
-
-
-def plain(app: AppTest) -> str:
-    return texts(app).replace("\\", "")
 
 
 def test_it_opens_with_the_run_that_something_is_said_against(page: Page, made: Made) -> None:

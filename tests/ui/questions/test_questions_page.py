@@ -1,25 +1,15 @@
 """The Questions page in Streamlit's test harness."""
 
-import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from queries.problems.catalogue import problems
 from queries.registry import all_queries
+from tests.ui.seen import figures, plain
 
 Page = Callable[..., AppTest]
-
-
-def figures(app: AppTest) -> list[dict[str, Any]]:
-    return [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
-
-
-def texts(app: AppTest) -> str:
-    kinds = (app.markdown, app.caption, app.subheader, app.info, app.warning, app.error)
-    return "\n".join(element.value for kind in kinds for element in kind).replace("\\", "")
 
 
 def words(app: AppTest) -> str:
@@ -44,16 +34,16 @@ def test_filters_come_from_the_address(page: Page) -> None:
     assert [list(table.value["number"]) for table in app.dataframe] == [["5.2"]]
     app = page("questions", "questions", like="zebra")
     assert not app.dataframe
-    assert "change the filters" in texts(app)
+    assert "change the filters" in plain(app)
 
 
 def test_a_problem_says_what_it_reads_and_what_is_missing_before_it_is_asked(page: Page) -> None:
     app = page("questions", "questions", problem="5.2")
     assert not app.exception
-    assert "5.2  Why are the digits learned in that order?" in texts(app)
-    assert "Can be asked here of 3 runs of digit_addition" in texts(app)
-    assert "no run here has position_loss on 'digit_addition*, least significant first'" in texts(app)
-    assert "runs whose loss weighs the digits apart" in texts(app)
+    assert "5.2  Why are the digits learned in that order?" in plain(app)
+    assert "Can be asked here of 3 runs of digit_addition" in plain(app)
+    assert "no run here has position_loss on 'digit_addition*, least significant first'" in plain(app)
+    assert "runs whose loss weighs the digits apart" in plain(app)
     command = next(c.value for c in app.code if "--write-study" in c.value)
     assert command.splitlines()[1] == "pathscope ingest 5.2.toml --dry-run"
     assert not figures(app), "nothing is worked out before somebody asks"
@@ -65,7 +55,7 @@ def test_an_answer_comes_on_a_press_and_with_the_address(page: Page) -> None:
     assert not app.exception
     (figure,) = figures(app)
     assert len(figure["data"]) > 0
-    told = texts(app)
+    told = plain(app)
     assert "carry < hundreds < tens < units" in told
     assert "before the first results of these runs" in told
     assert "What this cannot tell" in told
@@ -91,8 +81,8 @@ def test_options_runs_and_hypothesis_go_into_the_question(page: Page) -> None:
         c.value for c in app.code if c.value.startswith("pathscope ask") and "write-study" not in c.value
     )
     assert "--runs 'digits/s[01]' --hypothesis late --level 1.5" in line
-    assert "too late" not in texts(app)
-    assert "only after the first results" in texts(app)
+    assert "too late" not in plain(app)
+    assert "only after the first results" in plain(app)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +145,7 @@ def test_hypotheses_are_listed_with_how_they_stand(page: Page) -> None:
     assert list(table["name"]) == ["early", "late", "other"]
     assert [words.split(":")[0] for words in table["state"]] == ["in time", "too late", "waiting"]
     none = page("demo", "questions", list="hypotheses")
-    assert "No hypothesis is registered yet" in texts(none)
+    assert "No hypothesis is registered yet" in plain(none)
     assert any(c.value.startswith("pathscope hypothesis add") for c in none.code)
 
 
@@ -163,5 +153,5 @@ def test_hypotheses_are_listed_with_how_they_stand(page: Page) -> None:
 def test_problems_of_every_kind_open_in_an_empty_archive(page: Page, number: str) -> None:
     app = page("empty", "questions", problem=number, ask="true")
     assert not app.exception
-    assert number in texts(app)
+    assert number in plain(app)
     assert not figures(app)

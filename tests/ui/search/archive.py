@@ -8,8 +8,8 @@ from archive.committer import commit_inbox
 from archive.create import ensure_archive
 from archive.records import Checkpoint, Family, Part, Run
 from archive.shard import ShardBuilder
-from tests.ui.component_archive import Model, token_ids, write_models
-from tests.ui.component_records import (
+from tests.ui.components.archive import Model, token_ids, write_models
+from tests.ui.components.records import (
     BOOKS,
     CONTEXT,
     EFFECT,

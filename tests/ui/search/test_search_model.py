@@ -12,7 +12,7 @@ from queries.search_effects import search_effects
 from queries.search_heads import search_heads
 from queries.search_neurons import search_neurons
 from tests.ui.browser import Made
-from tests.ui.component_records import HTML_WORD
+from tests.ui.components.records import HTML_WORD
 from tests.ui.search.archive import FIRES, LOOKS, STEPS, WRITES
 from ui.models.component_sets import component_sets
 from ui.models.search.figures import (

@@ -1,25 +1,15 @@
 """The Search page in Streamlit's harness: what is planted is shown, what is hostile stays text, what is missing is said."""
 
-import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tests.ui.component_records import HTML_WORD
+from tests.ui.components.records import HTML_WORD
 from tests.ui.search.archive import STEPS
+from tests.ui.seen import figures, plain
 
 Page = Callable[..., AppTest]
-
-
-def texts(app: AppTest) -> str:
-    kinds = (app.markdown, app.caption, app.info, app.warning, app.error, app.subheader)
-    return "\n".join(e.value for kind in kinds for e in kind).replace("\\", "")
-
-
-def figures(app: AppTest) -> list[dict[str, Any]]:
-    return [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
 
 
 def examples(app: AppTest) -> str:
@@ -29,8 +19,8 @@ def examples(app: AppTest) -> str:
 def test_a_token_is_searched_everywhere(page: Page) -> None:
     app = page("search", "search", text="the")
     assert not app.exception
-    assert "2 of 48 neurons peak at 'the'" in texts(app)
-    assert "2 of 16 heads look at 'the'" in texts(app)
+    assert "2 of 48 neurons peak at 'the'" in plain(app)
+    assert "2 of 16 heads look at 'the'" in plain(app)
     neurons = app.dataframe(key="neurons_found").value
     assert neurons["neuron"].tolist()[:2] == ["L1N3", "L1N3"]
     assert app.selectbox(key="neuron").value == "L1N3 of lm-seed0"
@@ -63,7 +53,7 @@ def test_an_address_sets_every_choice_and_the_link_says_them(page: Page) -> None
         "text=+the&kind=peaks+in+text&eval_set=books%2C+40+tokens&focus=lm-seed1&step=64&within=2&same_case=true"
         "&x_scale=linear&neuron=L1N3+of+lm-seed1"
     )
-    assert "1 run" in texts(app)
+    assert "1 run" in plain(app)
 
 
 def test_what_raises_and_lowers_a_token(page: Page) -> None:
@@ -72,27 +62,27 @@ def test_what_raises_and_lowers_a_token(page: Page) -> None:
     assert app.dataframe(key="neurons_found").value["neuron"].tolist() == ["L0N5", "L0N5"]
     none = page("search", "search", text="the", kind="lowers token")
     assert not none.exception
-    assert "No neuron of 2 runs has a match there" in texts(none)
+    assert "No neuron of 2 runs has a match there" in plain(none)
 
 
 def test_nothing_searched_opens_on_what_neurons_do_most(page: Page) -> None:
     app = page("search", "search")
     assert not app.exception
-    assert "Nothing is searched for yet" in texts(app)
+    assert "Nothing is searched for yet" in plain(app)
     assert len(figures(app)) == 2
     blank = page("search", "search", kind="peaks in text")
-    assert "Write the text" in texts(blank)
+    assert "Write the text" in plain(blank)
 
 
 def test_a_slip_is_answered_with_the_nearest_tokens(page: Page) -> None:
     app = page("search", "search", text="teh")
-    assert "is no token of the eval set" in texts(app)
+    assert "is no token of the eval set" in plain(app)
     nearest = [b for b in app.button if b.key and b.key.startswith("nearest_")]
     assert 1 < len(nearest) <= 8
     next(b for b in nearest if b.label.replace("\\", "") == "·the").click().run()
     assert not app.exception
     assert app.text_input(key="text").value == " the"
-    assert "neurons peak at ' the'" in texts(app)
+    assert "neurons peak at ' the'" in plain(app)
 
 
 @pytest.mark.parametrize(
@@ -112,13 +102,13 @@ def test_nonsense_in_the_address_is_ignored(page: Page) -> None:
         "search", "search", text="the", kind="eats", step="soon", focus="x", within="-3", neuron="L9N9"
     )
     assert not app.exception
-    assert "2 of 48 neurons" in texts(app)
+    assert "2 of 48 neurons" in plain(app)
 
 
 def test_gaps_excluded_runs_and_missing_texts_are_said(page: Page) -> None:
     app = page("components odd", "search", text="the")
     assert not app.exception
-    assert "holds no tokens of this eval set" in texts(app)
+    assert "holds no tokens of this eval set" in plain(app)
     whole = page("compare", "search", text="the")
     assert not whole.exception
     assert "attention_pattern" in "".join(c.value for c in whole.code)

@@ -13,8 +13,8 @@ from archive.create import ensure_archive
 from archive.records import WHOLE, Checkpoint, Family, Measure, Part, Quantity, Run
 from archive.shard import ShardBuilder
 from tests.ui.archives import HOSTILE
-from tests.ui.component_archive import token_ids
-from tests.ui.component_records import BOOKS, CONTEXT, N_DOCUMENTS, TEXT, TOKEN_LOSS, TOKENS, VOCABULARY
+from tests.ui.components.archive import token_ids
+from tests.ui.components.records import BOOKS, CONTEXT, N_DOCUMENTS, TEXT, TOKEN_LOSS, TOKENS, VOCABULARY
 
 Floats = NDArray[np.float64]
 

@@ -16,6 +16,7 @@ from tests.ui.seeds.archive import (
     crossed,
     divergence,
 )
+from ui.models.conditions import condition_labels
 from ui.models.grokking.seed_shares import crossed_factors
 from ui.models.seeds.agreement import (
     Agreement,
@@ -34,7 +35,6 @@ from ui.models.seeds.agreement import (
 from ui.models.seeds.crossing import is_crossed
 from ui.models.seeds.index import index_figure
 from ui.models.seeds.matrix import COLOURS, ends, matrix, matrix_figure, matrix_in_words, matrix_width
-from ui.models.seeds.names import condition_labels
 from ui.models.seeds.page import JS, KL, RANK, TOP, Compared, Kind, SeedRun, compared, first_kind, kinds
 from ui.models.seeds.training import mean_lines, training_figure, training_in_words, training_notes
 
@@ -223,8 +223,14 @@ def test_conditions_are_named_by_what_differs() -> None:
         "text n=1 lr=2 #aa": "n=1",
         "text n=2 lr=2 #bb": "n=2",
     }
-    # the one without the setting keeps its hash
-    assert list(condition_labels(["text #aa", "text n=2 #bb"]).values()) == ["#aa", "n=2"]
+    # names leave out settings that have their defaults; a hash says nothing to anybody
+    assert list(condition_labels(["text #aa", "text n=2 #bb"]).values()) == ["default n", "n=2"]
+    assert list(condition_labels(["text #aa", "text #bb"]).values()) == ["#aa", "#bb"]
+    # settings with blanks in them are not taken apart
+    assert list(condition_labels(["sum p=47, weight decay 2", "sum p=47, weight decay 1"]).values()) == [
+        "weight decay 2",
+        "weight decay 1",
+    ]
     assert condition_labels(["only one"]) == {"only one": "only one"}
     assert condition_labels([]) == {}
     assert len(set(condition_labels(["a b", "b a"]).values())) == 2

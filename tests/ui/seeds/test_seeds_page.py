@@ -7,25 +7,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from tests.ui.seeds.archive import PLACE, SPLIT, STEPS
-from tests.ui.test_pages import figures, texts
+from tests.ui.seen import commands, drawn, figures, plain, texts
 
 Page = Callable[..., AppTest]
 Made = Callable[[str], Path]
 
 FULL = ["Matrix", "Line chart", "Dots with intervals", "Discs with intervals"]
-
-
-def drawn(app: AppTest) -> dict[str, str]:
-    """Alt texts of the figures by their first words."""
-    return {c.proto.alt.split(" of ")[0]: c.proto.alt for c in app.get("plotly_chart")}
-
-
-def commands(app: AppTest) -> list[str]:
-    return [c.value for c in app.code if c.value.startswith("pathscope ") and "\n" not in c.value]
-
-
-def said(app: AppTest) -> str:
-    return texts(app).replace("\\", "")
 
 
 @pytest.mark.parametrize("archive", ["seeds odd", "seeds hostile"])
@@ -53,7 +40,7 @@ def test_an_empty_archive_shows_the_one_command_that_fills_it(page: Page, made: 
     assert commands(app) == [
         "pathscope ingest STUDY.toml --fill token_loss --fill token_top --fill head.signature",
         "pathscope ingest STUDY.toml --fill token_loss",
-        "pathscope ingest STUDY.toml",
+        f"pathscope ingest STUDY.toml --archive {made('demo')}",
     ]
 
 
@@ -70,15 +57,15 @@ def test_it_opens_with_divergences_at_the_last_step(page: Page) -> None:
     assert app.selectbox(key="variant").options == ["all outputs", "most likely tokens"]
     assert app.select_slider(key="step").options == ["0", "1000"]
     # 6 pairs of one order at 0.05, 9 of two at 0.2
-    assert "15 pairs of 6 runs: mean 0.14 nats, 95% interval over runs" in said(app)
-    assert "side by side" in said(app)
+    assert "15 pairs of 6 runs: mean 0.14 nats, 95% interval over runs" in plain(app)
+    assert "side by side" in plain(app)
     # the largest disagreement is where it was planted, and its text is shown
     table = app.dataframe(key="disagreed").value
     assert (table["sequence"][0], table["position"][0]) == PLACE
-    assert "chosen from 936 tokens for being extreme" in said(app)
-    assert "book 7: mean spread" in said(app)
-    assert "Shares of init" not in said(app)
-    assert "order 100%" in said(app)
+    assert "chosen from 936 tokens for being extreme" in plain(app)
+    assert "book 7: mean spread" in plain(app)
+    assert "Shares of init" not in plain(app)
+    assert "order 100%" in plain(app)
 
 
 def test_an_address_sets_every_choice(page: Page) -> None:
@@ -99,7 +86,7 @@ def test_an_address_sets_every_choice(page: Page) -> None:
     assert app.select_slider(key="step").value == 100
     training = figures(app)[1]["layout"]
     assert (training["xaxis"]["type"], training["yaxis"]["type"]) == ("linear", "log")
-    assert "book 3: mean spread" in said(app)
+    assert "book 3: mean spread" in plain(app)
     links = [c.value for c in app.code if "by=rank" in c.value]
     assert len(links) >= 5
     assert links[2].endswith(
@@ -134,16 +121,16 @@ def test_a_divergence_over_training_has_its_steps_and_its_mean(page: Page) -> No
 def test_numbers_without_an_interval_say_so(page: Page) -> None:
     app = page("seeds", "seeds", by="KL divergence")
     assert not app.exception
-    assert "30 ordered pairs of 6 runs. No mean" in said(app)
+    assert "30 ordered pairs of 6 runs. No mean" in plain(app)
 
 
 def test_suspect_checkpoints_stay_out_until_wanted(page: Page) -> None:
     app = page("seeds odd", "seeds")
-    assert "1 run left out, as they repeat no other (first: crossed/alone)" in said(app)
+    assert "1 run left out, as they repeat no other (first: crossed/alone)" in plain(app)
     assert app.select_slider(key="step").value == STEPS[-1]
-    assert "▲" not in said(app)
+    assert "▲" not in plain(app)
     # at the last step three of the four repeats, and the one that stands alone
-    assert "897 tokens, 3 runs, step 1,000" in said(app)
+    assert "897 tokens, 3 runs, step 1,000" in plain(app)
     assert "Matrix of rank correlation of losses of 4 runs" in drawn(app)["Matrix"]
     app.toggle(key="suspect").set_value(True).run()
     assert not app.exception

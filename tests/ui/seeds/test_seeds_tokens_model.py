@@ -10,7 +10,7 @@ from archive.errors import UsageError
 from archive.store import Archive
 from queries.reading.select import RunSelection
 from tests.ui.browser import Made
-from tests.ui.component_records import CONTEXT, N_DOCUMENTS
+from tests.ui.components.records import CONTEXT, N_DOCUMENTS
 from tests.ui.seeds.archive import GAP, PLACE, SPLIT, STEPS, crossed, losses
 from ui.models.component_sets import ComponentSet, component_sets
 from ui.models.seeds.text import text_html, text_in_words, told

@@ -11,7 +11,7 @@ from archive.create import ensure_archive
 from archive.records import WHOLE, Checkpoint, Encoding, Family, Measure, Quantity, Run
 from archive.shard import ShardBuilder
 from tests.ui.archives import HOSTILE, exclude
-from tests.ui.component_records import (
+from tests.ui.components.records import (
     BOOKS,
     CONTEXT,
     HTML_WORD,

@@ -15,7 +15,7 @@ from queries.reading.select import RunSelection, select_runs
 from queries.smaller_beats_larger import smaller_beats_larger
 from queries.task_scores import task_scores
 from tests.ui.browser import Made
-from tests.ui.component_records import N_DOCUMENTS, VOCABULARY
+from tests.ui.components.records import N_DOCUMENTS, VOCABULARY
 from tests.ui.sizes.archive import (
     LARGE,
     LEAD,

@@ -7,18 +7,14 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from tests.ui.browser import Made
-from tests.ui.component_records import HTML_WORD
+from tests.ui.components.records import HTML_WORD
+from tests.ui.seen import commands, figures, plain, texts
 from tests.ui.sizes.archive import STEPS
-from tests.ui.test_pages import figures, texts
 from ui.models.sizes import page as sizes_page
 
 Page = Callable[..., AppTest]
 
 FULL = ["Squares", "Grid", "Grid", "Line chart"]
-
-
-def commands(app: AppTest) -> list[str]:
-    return [c.value for c in app.code if c.value.startswith("pathscope ")]
 
 
 def drawn(app: AppTest) -> list[str]:
@@ -29,10 +25,6 @@ def drawn(app: AppTest) -> list[str]:
 def frame(app: AppTest, column: str) -> pd.DataFrame:
     """The table that has a column."""
     return next(f.value for f in app.dataframe if column in f.value.columns)
-
-
-def said(app: AppTest) -> str:
-    return texts(app).replace("\\", "")
 
 
 def text(app: AppTest) -> list[str]:
@@ -48,7 +40,7 @@ def test_it_opens_with_what_was_planted(page: Page) -> None:
         "10k · n_layers=1",
         "40k · n_layers=4",
     )
-    words = said(app)
+    words = plain(app)
     assert "3 small runs, 3 large runs; 936 tokens, 24 documents; step 1,000." in words
     shown = [m.value for m in app.markdown]
     assert shown[shown.index("Is the small one better somewhere?") + 1] == "#### yes"
@@ -65,9 +57,9 @@ def test_tokens_have_their_text_and_kinds_their_other_half(page: Page) -> None:
     table = app.dataframe(key="won_tokens").value
     assert table["categories"].str.contains("punctuation").all()
     assert "in the large" in text(app)[0]
-    assert "book 5: mean difference" in said(app)
+    assert "book 5: mean difference" in plain(app)
     app.number_input(key="sequence").set_value(999).run()
-    assert "book 23: mean difference" in said(app)
+    assert "book 23: mean difference" in plain(app)
     assert page("sizes", "sizes", won="tokens").dataframe(key="won_tokens").value["sequence"].notna().all()
     kinds = frame(page("sizes", "sizes", won="kinds of token"), "replicated")
     assert kinds["token"].tolist() == [",", HTML_WORD.replace(" ", "·")]
@@ -127,7 +119,7 @@ def test_odd_archives_open_and_say_what_is_missing(page: Page) -> None:
     app = page("sizes odd", "sizes")
     assert not app.exception
     assert not app.error
-    words = said(app)
+    words = plain(app)
     assert "Without 1 run of unknown size" in words
     assert "suspect (defect)" in words
     assert "1 excluded run (first: m-wrong" in words
@@ -136,12 +128,12 @@ def test_odd_archives_open_and_say_what_is_missing(page: Page) -> None:
     assert "unresolved" in words
     app.toggle(key="suspect").set_value(True).run()
     assert not app.exception
-    assert "step 1,000" in said(app)
+    assert "step 1,000" in plain(app)
     assert str(STEPS[-1]) in app.select_slider(key="step").options
     app.toggle(key="excluded").set_value(True).run()
     assert not app.exception
     assert app.main.children
-    assert "1 small run, 3 large runs" in said(app)
+    assert "1 small run, 3 large runs" in plain(app)
 
 
 def test_hostile_names_stay_text(page: Page) -> None:
@@ -160,13 +152,13 @@ def test_many_sizes_without_losses_ask_for_them_and_draw_what_there_is(page: Pag
         "pathscope ingest STUDY.toml --fill token_loss --fill task_accuracy",
     ]
     assert drawn(app) == ["Line chart"]
-    assert "12 of 20 sizes are drawn" in said(app)
+    assert "12 of 20 sizes are drawn" in plain(app)
 
 
 def test_one_size_shows_the_one_command_that_trains_two(page: Page, made: Made) -> None:
     app = page("demo", "sizes")
     assert commands(app) == [f"pathscope ingest studies/language_model_small.toml --archive {made('demo')}"]
-    assert "5 runs here have 32.6k parameters" in said(app)
+    assert "5 runs here have 32.6k parameters" in plain(app)
     assert not figures(app)
     assert commands(page("empty", "sizes")) == [f"pathscope demo --archive {made('empty')}"]
 
@@ -179,9 +171,9 @@ def test_many_losses_are_compared_only_when_asked(page: Page, monkeypatch: pytes
     assert drawn(app) == ["Grid", "Line chart"]
     app.toggle(key="all_losses").set_value(True).run()
     assert drawn(app) == ["Squares", "Grid", "Line chart"]
-    assert "items are the small ones' alone" not in said(app)
+    assert "items are the small ones' alone" not in plain(app)
     app.toggle(key="inclusion").set_value(True).run()
-    assert "items are the small ones' alone" in said(app)
+    assert "items are the small ones' alone" in plain(app)
     app.toggle(key="grid_losses").set_value(True).run()
     assert drawn(app) == FULL
 

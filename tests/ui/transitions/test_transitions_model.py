@@ -14,13 +14,13 @@ from queries.transition_times import transition_times
 from queries.transitions_per_position import transitions_per_position
 from tests.ui.browser import Made
 from tests.ui.transitions.archive import SMOOTH, STEPS, SUDDEN
+from ui.models.conditions import condition_labels
 from ui.models.transitions.curve import curve_figure, figure_in_words, panel_of
-from ui.models.transitions.groups import groups_in_short, in_short, short_groups, with_short
+from ui.models.transitions.groups import groups_in_short, in_short, with_short
 from ui.models.transitions.measures import chosen_of, kinds
 from ui.models.transitions.page import (
     EVERY,
     MAIN,
-    MOST_RUNS,
     RunsUsed,
     asked_of,
     csv_rows,
@@ -177,11 +177,15 @@ def test_parts_and_tasks_are_asked_for(made: Made) -> None:
     assert "describe_only" not in every
 
 
-def test_of_many_runs_the_first_are_used_and_that_is_said(made: Made) -> None:
-    used = runs_used(Archive(made("many runs")), selection=RunSelection())
-    assert (used.n_used, used.n_there, len(used.selection.names)) == (MOST_RUNS, 300, MOST_RUNS)
-    assert used.words == ["The first 200 of 300 runs are used; choose others in the sidebar."]
-    assert runs_used(Archive(made("demo")), selection=RunSelection()).words == []
+def test_of_many_runs_the_first_are_used_and_that_is_said(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo = Archive(made("demo"))
+    assert runs_used(demo, selection=RunSelection()).words == []
+    monkeypatch.setattr("ui.models.transitions.page.MOST_RUNS", 3)
+    used = runs_used(demo, selection=RunSelection())
+    assert (used.n_used, used.n_there, len(used.selection.names)) == (3, 5, 3)
+    assert used.words == ["The first 3 of 5 runs are used; choose others in the sidebar."]
 
 
 def test_the_figure_has_curve_smooth_curve_marks_and_control(described: dict[str, PhaseTransitions]) -> None:
@@ -202,7 +206,7 @@ def test_the_figure_has_curve_smooth_curve_marks_and_control(described: dict[str
 
 def test_times_are_dots_with_brackets_and_open_ends(archive: Archive) -> None:
     answer = transition_times(archive, measure="loss", level=1.0)
-    groups = groups_of(answer, short_groups([SUDDEN, SMOOTH]))
+    groups = groups_of(answer, condition_labels([SUDDEN, SMOOTH]))
     assert [(g.label, g.reached) for g in groups] == [("smooth", "2 of 3 runs"), ("sudden", "3 of 3 runs")]
     figure = when_figure(groups, x_scale="log", unit=answer.unit)
     texts = [t.text for t in figure.data if t.text is not None]
@@ -251,9 +255,6 @@ def test_positions_arrive_one_by_one(archive: Archive) -> None:
 
 
 def test_conditions_are_told_apart_by_what_they_do_not_share(archive: Archive) -> None:
-    assert short_groups(["a b=1 c", "a b=2 c"]) == {"a b=1 c": "b=1", "a b=2 c": "b=2"}
-    assert short_groups(["a", "a b"]) == {"a": "a", "a b": "a b"}
-    assert short_groups(["only one"]) == {"only one": "only one"}
     short = groups_in_short(archive, selection=ALL_RUNS)
     assert short[SUDDEN] == "sudden"
     assert in_short(f"{SUDDEN} is later than {SMOOTH}.", short) == "sudden is later than smooth."

@@ -6,11 +6,9 @@ from collections.abc import Callable
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tests.ui.seen import fills, texts
+
 Page = Callable[..., AppTest]
-
-
-def texts(app: AppTest) -> str:
-    return "\n".join(e.value for e in [*app.markdown, *app.caption, *app.warning])
 
 
 def figure(app: AppTest, key: str) -> dict[str, object]:
@@ -35,7 +33,7 @@ def test_it_opens_described_and_untested(page: Page) -> None:
     assert "The test above says which series have a transition" in texts(app).replace("\\", "")
     assert app.toggle(key="test").label == "Test against smooth curves (up to 1 s)"
     assert figure(app, "series_curve")["layout"]["xaxis"]["type"] == "log"  # type: ignore[index]
-    assert "pathscope ingest STUDY.toml --fill token_loss" in [c.value for c in app.code]
+    assert "pathscope ingest STUDY.toml --fill token_loss" in [fills(c.value) for c in app.code]
 
 
 def test_the_address_asks_for_the_test_a_series_and_both_scales(page: Page) -> None:

@@ -22,6 +22,7 @@ from ui.models.text import distinguish, escape_plotly, fold, number, plural, sho
 Floats = NDArray[np.float64]
 
 LINES = ("run", "condition")
+Y_SCALES = ("auto", "linear", "log")
 MOST_LINES = len(STROKES)
 MARKS = ("circle", "square", "diamond", "x")
 PANEL_PIXELS, ONE_PIXELS, LEGEND_PIXELS = 330, 430, 24
@@ -77,8 +78,13 @@ def lines(answer: BenchmarkCurves, task: str, *, by: str, direction: str, order:
     return found
 
 
-def lines_figure(panels: Mapping[str, Sequence[Line]], *, x_scale: str, title: str) -> go.Figure:
-    """A panel a task. title: of the y axes. Every panel has its own y axis: tasks have their own chance level."""
+def lines_figure(
+    panels: Mapping[str, Sequence[Line]], *, x_scale: str, title: str, y_scale: str = Y_SCALES[0]
+) -> go.Figure:
+    """A panel a task. title: of the y axes. Every panel has its own y axis: tasks have their own chance level.
+
+    y_scale: one of `Y_SCALES`; "auto" is logarithmic where a task's values span more than two powers of ten.
+    """
     names = _drawn(panels)
     labels = dict(zip(names, distinguish(names, 34), strict=True)) if names else {}
     strokes = {name: (STROKES[k], MARKS[k // len(MARKS) % len(MARKS)]) for k, name in enumerate(names)}
@@ -105,7 +111,7 @@ def lines_figure(panels: Mapping[str, Sequence[Line]], *, x_scale: str, title: s
             stroke, mark = strokes[line.name]
             _add(figure, line, axis, stroke, mark, escape_plotly(words), place, legend=line.name not in told)
             told.add(line.name)
-        _scale_y(figure, drawn, place, title)
+        _scale_y(figure, drawn, place, title, y_scale)
     below = LEGEND_PIXELS * math.ceil(len(names) / 3)
     figure.update_annotations(font={"size": 13})
     height = ONE_PIXELS if len(panels) == 1 else PANEL_PIXELS * rows
@@ -255,13 +261,21 @@ def _add(
         )
 
 
-def _scale_y(figure: go.Figure, drawn: Sequence[Line], place: Mapping[str, int], title: str) -> None:
-    """Quiet lines; logarithmic where values span more than two powers of ten, as perplexities do."""
+def hidden_values(panels: Mapping[str, Sequence[Line]]) -> int:
+    """Values that a log y axis cannot show."""
+    return sum(int((line.values <= 0).sum()) for drawn in panels.values() for line in drawn)
+
+
+def _scale_y(
+    figure: go.Figure, drawn: Sequence[Line], place: Mapping[str, int], title: str, y_scale: str
+) -> None:
+    """Quiet lines; by itself logarithmic where values span more than two powers of ten, as perplexities do."""
     values = np.concatenate([line.values for line in drawn]) if drawn else np.array([])
     finite = values[np.isfinite(values)]
     y: dict[str, object] = {"automargin": True, **LINE, **GRID}
-    if len(finite) and finite.min() > 0 and decades(finite) > 2:
-        y |= {"type": "log", **log_ticks(finite), **POWERS}
+    wide = len(finite) > 0 and finite.min() > 0 and decades(finite) > 2
+    if y_scale == "log" or (y_scale == Y_SCALES[0] and wide):
+        y |= {"type": "log", **log_ticks(finite), **(POWERS if decades(finite) >= 2 else {})}
     if place["col"] == 1:
         y["title"] = {"text": escape_plotly(shorten(title, 40)), "standoff": 8}
     figure.update_yaxes(**y, **place)

@@ -100,6 +100,7 @@ class BenchmarkChoices:
     task: tuple[str, ...]
     lines: str = "run"
     x_scale: str = "linear"
+    y_scale: str = "auto"
     step: str = FINAL
     colours: str = "value"
     order: str = "largest spread first"

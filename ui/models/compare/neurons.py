@@ -1,7 +1,5 @@
 """What neurons still fire on: overlap of top examples by layer, and the neurons that changed most and least."""
 
-from urllib.parse import urlencode
-
 import numpy as np
 import plotly.graph_objects as go
 import pyarrow as pa
@@ -9,7 +7,9 @@ from numpy.typing import NDArray
 
 from queries.neuron_change import NeuronChange
 from queries.reading.tables import floats
+from ui.models.address import page_address
 from ui.models.axes import GRID, LINE, NO_GRID
+from ui.models.numbers import or_nan
 from ui.models.palette import HUES, MUTED, see_through
 from ui.models.text import number, plural
 
@@ -117,7 +117,7 @@ def layers_in_words(found: NeuronChange) -> str:
     """The figure as a sentence, for those who do not see it."""
     rows = found.summary.to_pylist() if found.summary is not None else []
     told = "; ".join(
-        f"layer {r['layer']}: median {number(_or_nan(r['median_overlap']))}, "
+        f"layer {r['layer']}: median {number(or_nan(r['median_overlap']))}, "
         f"{'no' if r['above_chance'] is None else format(r['above_chance'], '.0%')} above chance "
         f"({plural(r['n_neurons'], 'neuron')})"
         for r in rows[:24]
@@ -134,10 +134,10 @@ def layers_key(found: NeuronChange) -> str:
     )
 
 
-def neurons_table(found: NeuronChange, order: str, base: str) -> tuple[pa.Table, int]:
+def neurons_table(found: NeuronChange, order: str, here: str) -> tuple[pa.Table, int]:
     """(neurons with an address of their page each, how many there are), the most changed or the most stable first.
 
-    base: the explorer's address, ending with "/".
+    here: the address of any page.
     """
     rows = [r for r in found.table.to_pylist() if r["overlap"] is not None]
     sign = 1 if order == ORDERS[0] else -1
@@ -150,8 +150,8 @@ def neurons_table(found: NeuronChange, order: str, base: str) -> tuple[pa.Table,
             "rank_overlap": r["rank_overlap"],
             "largest_a": r["largest_a"],
             "largest_b": r["largest_b"],
-            "in_a": _address(base, r["run_a"], r["step_a"], r["layer"], r["unit"]),
-            "in_b": _address(base, r["run_b"], r["step_b"], r["layer"], r["unit"]),
+            "in_a": _address(here, r["run_a"], r["step_a"], r["layer"], r["unit"]),
+            "in_b": _address(here, r["run_b"], r["step_b"], r["layer"], r["unit"]),
         }
         for r in rows[:MOST_ROWS]
     ]
@@ -166,9 +166,5 @@ def neurons_table(found: NeuronChange, order: str, base: str) -> tuple[pa.Table,
     return pa.Table.from_pylist(kept, schema=pa.schema(schema)), len(rows)
 
 
-def _address(base: str, run: str, step: int, layer: int, unit: int) -> str:
-    return f"{base}neuron?{urlencode({'focus': run, 'step': step, 'layer': layer, 'unit': unit})}"
-
-
-def _or_nan(value: float | None) -> float:
-    return float("nan") if value is None else value
+def _address(here: str, run: str, step: int, layer: int, unit: int) -> str:
+    return page_address(here, "neuron", focus=run, step=step, layer=layer, unit=unit)

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from queries.per_token_delta import PerTokenDelta
-from ui.models.marked_text import FULLEST, N_STOPS, mark, plain, with_signs
-from ui.models.neuron.text import visible
+from ui.models.marked_text import FULLEST, N_STOPS, mark, plain, visible, with_signs
 from ui.models.palette import HUES, see_through
 from ui.models.text import number, shorten
 

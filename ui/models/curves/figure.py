@@ -53,8 +53,12 @@ def draw_bundles(
     axis: str,
     title: str,
     marks: Collection[Mark] = (),
+    height: int = HEIGHT,
 ) -> go.Figure:
-    """Draw bundles of lines on shared axes, as `curve_figure` says. title: of the y axis. marks: along the ground."""
+    """Draw bundles of lines on shared axes, as `curve_figure` says.
+
+    title: of the y axis. marks: along the ground. height: in pixels; names at the lines' ends keep apart in it.
+    """
     every = np.concatenate([line.times for b in drawn for line in b.lines])
     broken = x_scale == "log" and bool((every <= 0).any())
     figure = go.Figure()
@@ -68,6 +72,7 @@ def draw_bundles(
         _add_mean(figure, bundle, broken)
     _mark_left_out(figure, marks, broken)
     _axes(figure, axis, title, every, x_scale, y_scale, broken)
+    figure.update_layout(height=height)
     _name_lines(figure, drawn, y_scale)
     return figure
 
@@ -256,7 +261,6 @@ def _axes(
         heights = _heights(figure)
         y |= log_ticks(heights) | (POWERS if decades(heights) >= 2 else {})
     figure.update_layout(
-        height=HEIGHT,
         margin={"l": 8, "t": TOP, "b": BOTTOM, "pad": 0},
         hovermode="closest",
         separators=SEPARATORS,
@@ -319,7 +323,8 @@ def _name_lines(figure: go.Figure, drawn: Sequence[Bundle], y_scale: str) -> Non
     low, high = low - margin, high + margin
     figure.layout.yaxis.range = [low, high]
     heights = spread(
-        [(float(scale(b.end)) - low) / (high - low) for b in named], LABEL_PIXELS / (HEIGHT - TOP - BOTTOM)
+        [(float(scale(b.end)) - low) / (high - low) for b in named],
+        LABEL_PIXELS / (figure.layout.height - TOP - BOTTOM),
     )
     for bundle, height in zip(named, heights, strict=True):
         figure.add_annotation(

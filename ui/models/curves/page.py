@@ -11,9 +11,10 @@ from pyarrow.csv import write_csv
 from queries.loss_curves import LossCurves
 from queries.reading.curves import AXIS_COLUMN
 from queries.reading.select import RunSelection, Selected
+from ui.models.conditions import condition_labels
 from ui.models.palette import HUES, STROKES
 from ui.models.series import Series
-from ui.models.text import count, distinguish, plural
+from ui.models.text import count, plural
 
 POINTS_IN_ALL = 200_000  # what a browser draws in well under a second
 MOST_POINTS, FEWEST_POINTS = 800, 20
@@ -132,7 +133,7 @@ def ends(answers: Sequence[LossCurves]) -> pa.Table:
     groups = list(dict.fromkeys(table["group"].to_pylist()))
     if len(groups) == 1:
         return table.select([c for c in columns if c != "group"])
-    short = dict(zip(groups, distinguish(groups, 60), strict=True))
+    short = condition_labels(groups, 60)
     labels = pa.array([short[g] for g in table["group"].to_pylist()], pa.string())
     return table.select(columns).set_column(1, "group", labels)
 

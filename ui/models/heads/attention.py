@@ -15,7 +15,8 @@ from queries.head import Head
 from queries.reading.heads import parse_head
 from queries.results import readable_sql
 from ui.models.axes import LINE, NO_GRID
-from ui.models.neuron.text import SIGNS, are_apart
+from ui.models.marked_text import with_signs
+from ui.models.neuron.text import are_apart
 from ui.models.palette import HUES, see_through
 from ui.models.text import escape_plotly, number, shorten
 
@@ -119,14 +120,9 @@ def patterns_of(
     return sorted(patterns, key=lambda p: (p.eval_set, p.item, p.again))
 
 
-def sign(token: str) -> str:
-    """A token in one line, white space as signs."""
-    return "".join(SIGNS.get(c, c if c.isprintable() else "�") for c in token) or "∅"
-
-
 def matrix_figure(pattern: Pattern, *, unit: str = "attention") -> go.Figure:
     """Rows look, columns are looked at; the fuller the more. White: later tokens, which no token sees."""
-    labels = [f"{k}: {shorten(sign(t), 12)}" for k, t in enumerate(pattern.tokens)]
+    labels = [f"{k}: {shorten(with_signs(t), 12)}" for k, t in enumerate(pattern.tokens)]
     n_query, n_key = pattern.weights.shape
     texts = [escape_plotly(label) for label in labels]
     every = max(1, math.ceil(max(n_query, n_key) / MOST_TICKS))
@@ -181,9 +177,9 @@ def pattern_table(pattern: Pattern) -> pa.Table:
         rows.append(
             {
                 "place": q,
-                "token": sign(pattern.tokens[q]),
+                "token": with_signs(pattern.tokens[q]),
                 "looks_at": ", ".join(
-                    f"{k}: {sign(pattern.tokens[k])} {share:.0%}" for k, share in strongest(pattern, q)
+                    f"{k}: {with_signs(pattern.tokens[k])} {share:.0%}" for k, share in strongest(pattern, q)
                 ),
                 "looked_at": float(mean) if np.isfinite(mean) else None,
             }
@@ -240,7 +236,7 @@ def for_browser(pattern: Pattern, look: str) -> dict[str, Any]:
     weights = np.nan_to_num(pattern.weights, nan=0.0)
     return {
         "tokens": [t.replace("\t", "⇥\t").replace("\r", "") for t in pattern.tokens],
-        "names": [sign(t) for t in pattern.tokens],
+        "names": [with_signs(t) for t in pattern.tokens],
         "weights": np.round(weights, 4).tolist(),
         "backwards": look == LOOKS[1],
         "apart": are_apart(pattern.tokens),

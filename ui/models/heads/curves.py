@@ -10,8 +10,9 @@ from queries.head_score_history import HeadScoreHistory
 from queries.reading.tables import floats
 from ui.models.bundles import Bundle, Line
 from ui.models.curves.figure import draw_bundles, left_out
+from ui.models.numbers import or_nan
 from ui.models.palette import HUES, MUTED, Stroke
-from ui.models.text import number, plural, shorten
+from ui.models.text import distinguish, number, plural
 
 Floats = NDArray[np.float64]
 
@@ -19,27 +20,29 @@ HEIGHT = 380
 _NO_BAND = pa.table({name: pa.array([], pa.float64()) for name in ("step", "mean", "low", "high", "n_runs")})
 
 
-def head_curves_figure(found: HeadScoreHistory, focus: str, *, step: int, x_scale: str) -> go.Figure:
+def head_curves_figure(
+    found: HeadScoreHistory, focus: str, *, step: int, x_scale: str, y_scale: str = "linear"
+) -> go.Figure:
     """Every run thin but the one in focus; no mean, because a head's number names another head in every init.
 
-    The level of chance is dotted, the slider's step a vertical line.
+    The level of chance is dashed, the slider's step a dotted vertical line.
     """
     drawn = _bundles(found, focus)
     unit = f" [{found.unit}]" if found.unit else ""
     figure = draw_bundles(
         drawn,
         x_scale=x_scale,
-        y_scale="linear",
+        y_scale=y_scale,
         axis="step",
         title=found.label + unit,
         marks=left_out([found]),
+        height=HEIGHT,
     )
-    figure.update_layout(height=HEIGHT)
     # no mean lies on top of the other runs here, so they need not be faint
     figure.for_each_trace(
         lambda trace: trace.update(line={"color": HUES[2], "width": 1.3}) if trace.line.width == 1 else None
     )
-    _chance(figure, found, focus, x_scale)
+    _chance(figure, found, focus, x_scale, y_scale)
     if step > 0 or x_scale == "linear":
         figure.add_shape(
             type="line",
@@ -54,10 +57,15 @@ def head_curves_figure(found: HeadScoreHistory, focus: str, *, step: int, x_scal
     return figure
 
 
+def hidden_scores(found: HeadScoreHistory) -> int:
+    """Scores that a log y axis cannot show."""
+    return int((floats(found.table, "value") <= 0).sum())
+
+
 def head_curves_in_words(found: HeadScoreHistory, head: str, focus: str) -> str:
     """The figure as a sentence, for those who do not see it."""
     last = {r["run"]: r["last"] for r in found.summary.to_pylist()} if found.summary is not None else {}
-    told = "; ".join(f"{run}: {number(_float(value))}" for run, value in list(last.items())[:12])
+    told = "; ".join(f"{run}: {number(or_nan(value))}" for run, value in list(last.items())[:12])
     return (
         f"Line chart of {found.label} of {head} over steps, {plural(found.n_runs, 'run')}, in focus {focus}. "
         f"At the end {told}."
@@ -71,17 +79,18 @@ def _bundles(found: HeadScoreHistory, focus: str) -> list[Bundle]:
     lines = {
         run: _line(found, run, gone.get(run, [])) for run in dict.fromkeys(found.table["run"].to_pylist())
     }
+    short = dict(zip(lines, distinguish(list(lines), 24), strict=True)) if lines else {}
     mine = lines.pop(focus, None)
     drawn = []
     if lines:
         others = tuple(lines.values())
-        label = plural(len(others), "other run") if len(others) > 1 else shorten(others[0].run, 24)
+        label = plural(len(others), "other run") if len(others) > 1 else short[others[0].run]
         if not mine:
             label = plural(len(others), "run")
         drawn.append(Bundle(label, label, Stroke(HUES[2], "solid"), others, _NO_BAND, found.unit, "step"))
     if mine:
         stroke = Stroke(HUES[0], "solid")
-        drawn.append(Bundle(focus, shorten(focus, 24), stroke, (mine,), _NO_BAND, found.unit, "step"))
+        drawn.append(Bundle(focus, short[focus], stroke, (mine,), _NO_BAND, found.unit, "step"))
     return drawn
 
 
@@ -95,15 +104,18 @@ def _line(found: HeadScoreHistory, run: str, gone: list[float]) -> Line:
     return Line(run, x[order], y[order])
 
 
-def _chance(figure: go.Figure, found: HeadScoreHistory, focus: str, x_scale: str) -> None:
+def _chance(figure: go.Figure, found: HeadScoreHistory, focus: str, x_scale: str, y_scale: str) -> None:
     """The level of chance of the run in focus (of the first run where that has none), and room for it on the axis."""
     rows = found.table.filter(pc.equal(found.table["run"], focus))
     rows = rows if rows.num_rows else found.table
     steps, chance = floats(rows, "step"), floats(rows, "chance")
     known = np.isfinite(chance) & ((steps > 0) | (x_scale == "linear"))
+    known &= (chance > 0) | (y_scale == "linear")
     if not known.any():
         return
     steps, chance = steps[known], chance[known]
+    # labels and ranges of a log axis are in powers of ten
+    heights = np.log10(chance) if y_scale == "log" else chance
     figure.add_scatter(
         x=steps,
         y=chance,
@@ -117,14 +129,10 @@ def _chance(figure: go.Figure, found: HeadScoreHistory, focus: str, x_scale: str
         xref="paper",
         x=1,
         xanchor="right",
-        y=float(chance[-1]),
+        y=float(heights[-1]),
         yanchor="bottom",
         showarrow=False,
         font={"size": 12, "color": HUES[1]},
     )
-    low, high = figure.layout.yaxis.range or (chance.min(), chance.max())
-    figure.layout.yaxis.range = [min(low, float(chance.min())), max(high, float(chance.max()))]
-
-
-def _float(value: float | None) -> float:
-    return float("nan") if value is None else value
+    low, high = figure.layout.yaxis.range or (heights.min(), heights.max())
+    figure.layout.yaxis.range = [min(low, float(heights.min())), max(high, float(heights.max()))]

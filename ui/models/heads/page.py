@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from queries.head_score_history import HeadScoreHistory
 from queries.head_scores import HeadScores
 from queries.reading.tables import floats
+from ui.models.numbers import or_nan
 
 Floats = NDArray[np.float64]
 
@@ -40,6 +41,7 @@ class HeadChoices:
     head: str = ""
     curves_of: str = "this head"
     x_scale: str = "log"
+    y_scale: str = "linear"
     matched: bool = False
     item: str = ""
     look: str = "looks at"
@@ -79,9 +81,9 @@ def grid(scores: HeadScores, history: HeadScoreHistory, run: str) -> Grid:
     values, chance, z = (np.full(shape, np.nan) for _ in range(3))
     for r in rows:
         at = r["layer"], r["head"]
-        values[at] = _number(r["value"])
-        chance[at] = _number(r["chance"])
-        z[at] = _number(r["z"])
+        values[at] = or_nan(r["value"])
+        chance[at] = or_nan(r["chance"])
+        z[at] = or_nan(r["z"])
     known = chance[np.isfinite(chance)]
     top = max(peak_of(history), PALE * float(np.abs(known).max(initial=0.0)))
     return Grid(run, rows[0]["step"], values, chance, z, top)
@@ -104,8 +106,8 @@ def head_names(*answers: HeadScoreHistory | HeadScores) -> list[str]:
 def best_head(history: HeadScoreHistory) -> str:
     """The head with the largest last score: what the page is about until somebody chooses."""
     rows = history.summary.to_pylist() if history.summary is not None else []
-    finite = [r for r in rows if np.isfinite(_number(r["last"]))]
-    return str(max(finite or rows, key=lambda r: np.nan_to_num(_number(r["last"]), nan=-np.inf))["name"])
+    finite = [r for r in rows if np.isfinite(or_nan(r["last"]))]
+    return str(max(finite or rows, key=lambda r: np.nan_to_num(or_nan(r["last"]), nan=-np.inf))["name"])
 
 
 def finder(
@@ -119,7 +121,7 @@ def finder(
     courses = _courses(history)
     rows = []
     for r in scores.table.to_pylist():
-        value, chance = _number(r["value"]), _number(r["chance"])
+        value, chance = or_nan(r["value"]), or_nan(r["chance"])
         peak, peak_at, course = courses.get((r["run"], r["name"]), (None, None, None))
         rows.append(
             {
@@ -128,7 +130,7 @@ def finder(
                 "value": value,
                 "chance": chance,
                 "above": value - chance,
-                "z": _number(r["z"]),
+                "z": or_nan(r["z"]),
                 "peak": peak,
                 "peak_at": peak_at,
                 "course": course,
@@ -178,10 +180,6 @@ def _courses(history: HeadScoreHistory) -> Mapping[tuple[str, str], tuple[float,
         thin = course[at]
         found[r["run"], r["name"]] = (r["largest"], r["largest_at"], thin[np.isfinite(thin)].tolist())
     return found
-
-
-def _number(value: Any) -> float:
-    return float("nan") if value is None else float(value)
 
 
 def _known(value: Any) -> float:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from archive.store import Archive
 from queries.head import PROFILES, Head
+from queries.results import readable_sql
 from ui.models.axes import GRID, LINE, NO_GRID
 from ui.models.palette import HUES
 from ui.models.text import escape_plotly, plural
@@ -26,6 +27,15 @@ WHERE l.subject_kind = 1 AND l.state = 1 AND r.name = $run
   AND l.quantity_id IN (SELECT quantity_id FROM v_quantity
                         WHERE table_name IN ('fact_head_pair', 'fact_attention') OR measure IN (SELECT unnest($measures)))
 ORDER BY c.step"""
+
+_PROFILE_SQL = """\
+SELECT r.name AS run, c.step, q.measure, q.eval_set, q.params_json, f."values"
+FROM fact_vector f
+JOIN v_quantity q ON q.quantity_id = f.quantity_id
+JOIN checkpoint c ON c.id = f.checkpoint_id
+JOIN run r ON r.id = f.run_id
+WHERE r.name = $run AND c.step = $step AND q.measure = $measure AND q.eval_set = $eval_set
+  AND f.layer = $layer AND f.unit = $head"""
 
 
 def sparse_steps(archive: Archive, *, run: str) -> tuple[int, ...]:
@@ -69,6 +79,28 @@ def scores_table(found: Head, run: str) -> pa.Table:
 def profiles(found: Head, run: str) -> list[dict[str, Any]]:
     """Where the head looks, a row a profile: profile, eval_set, step, labels, values."""
     return [r for r in found.profiles.to_pylist() if r["run"] == run and r["values"]]
+
+
+def profile_sql(profile: dict[str, Any], layer: int, head: int) -> str:
+    """The statement that gives a profile's numbers."""
+    measure = next(m for m, (kind, _) in PROFILES.items() if kind == profile["profile"])
+    place = {name: profile[name] for name in ("run", "step", "eval_set")}
+    return readable_sql(_PROFILE_SQL, {**place, "measure": measure, "layer": layer, "head": head})
+
+
+def profile_table(profile: dict[str, Any]) -> pa.Table:
+    """Every bar, also those that are not drawn: run, eval_set, step, what the profile is over, share."""
+    known = profile["labels"] or []
+    return pa.Table.from_pylist(
+        [
+            {
+                **{name: profile[name] for name in ("run", "eval_set", "step")},
+                profile["profile"]: str(known[k]) if k < len(known) else str(k),
+                "value": value,
+            }
+            for k, value in enumerate(profile["values"])
+        ]
+    )
 
 
 def profile_figure(profile: dict[str, Any], *, unit: str) -> go.Figure:

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from archive.store import Archive
-from ui.models.sql.examples import best_head
 
 CURVE_TABLES = ("fact_scalar", "fact_log")
+KNOWN_HEADS = ("head.prefix_matching", "head.previous_token")
 
 _COUNTS_SQL = """\
 SELECT (SELECT count(*) FROM v_run) AS n_runs,
@@ -103,7 +103,9 @@ def questions(measures: pa.Table) -> list[Question]:
 
     found: list[Question] = []
     loss, accuracy = widest(("loss", "log.loss")), widest(("accuracy", "log.accuracy"))
-    head = widest(sorted(name for name, table in tables.items() if table == "fact_head"))
+    # the first of those that as many runs have: heads that people know by name before others
+    heads = sorted(name for name, table in tables.items() if table == "fact_head")
+    head = widest((*KNOWN_HEADS, *heads))
     if accuracy:
         found.append(
             Question(
@@ -116,19 +118,19 @@ def questions(measures: pa.Table) -> list[Question]:
     if loss:
         found.append(
             Question(
-                "Does the loss fall suddenly, or only on this axis?",
-                "loss on log–log axes: switch them and look again",
-                "curves",
-                {"measure": loss, "x_scale": "log", "y_scale": "log"},
+                "Does the loss fall suddenly, and is that a phase transition?",
+                "where each run's loss changes, how fast, and a test",
+                "transitions",
+                {"measure": loss},
             )
         )
     if head:
         found.append(
             Question(
                 f"Which attention head scores highest on {head.removeprefix('head.').replace('_', ' ')}?",
-                "SQL over the last checkpoint of every run",
-                "sql",
-                {"sql": best_head(head)},
+                "every head by layer, the best of each run over training",
+                "heads",
+                {"measure": head, "curves_of": "best of each run"},
             )
         )
     others = sorted(m for m in set(tables) - {loss, accuracy} if tables[m] in CURVE_TABLES)

@@ -14,7 +14,9 @@ def read_words(seconds: float, busy: str, every: float | None) -> str:
     """When the numbers were read, why not later, and when next."""
     read = "just now" if seconds < 1.5 else f"{age_words(seconds)} ago"
     again = "It does not look again by itself." if every is None else f"It looks again every {every:.0f} s."
-    return f"Read from the archive {read}{f' ({busy})' if busy else ''}. {again}"
+    # it looks at the file each time, and reads it where it has changed
+    why = busy or ("unchanged since" if every is not None and seconds > every else "")
+    return f"Read from the archive {read}{f' ({why})' if why else ''}. {again}"
 
 
 def holder_words(ingests: Mapping[str, Holder], writer: Holder | None) -> Iterator[str]:

@@ -8,8 +8,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from queries.neuron import Neuron
+from queries.results import readable_sql
 from ui.models.axes import GRID, LINE, NO_GRID, POWERS
-from ui.models.neuron.text import SIGNS
+from ui.models.marked_text import with_signs
 from ui.models.palette import HUES
 from ui.models.text import escape_plotly, number, plural, shorten
 
@@ -19,6 +20,45 @@ HEIGHT = 320
 MOST_BINS = 64
 MOST_TOKENS = 10
 ROW_PIXELS, AROUND_PIXELS = 20, 62
+
+_HISTOGRAM_SQL = """\
+SELECT r.name AS run, c.step, q.eval_set, f.lower, f.upper, f.counts
+FROM fact_histogram f
+JOIN v_quantity q ON q.quantity_id = f.quantity_id
+JOIN checkpoint c ON c.id = f.checkpoint_id
+JOIN run r ON r.id = f.run_id
+WHERE r.name = $run AND c.step = $step AND q.measure = 'neuron.histogram' AND f.layer = $layer AND f.unit = $unit"""
+
+_EFFECT_SQL = """\
+SELECT r.name AS run, c.step, t.name AS part, f."values"
+FROM fact_vector f
+JOIN v_quantity q ON q.quantity_id = f.quantity_id
+JOIN checkpoint c ON c.id = f.checkpoint_id
+JOIN run r ON r.id = f.run_id
+JOIN part t ON t.id = f.part_id
+WHERE r.name = $run AND c.step = $step AND q.measure = 'neuron.logit_effect' AND f.layer = $layer AND f.unit = $unit
+ORDER BY part"""
+
+
+def histogram_sql(run: str, *, step: int, layer: int, unit: int) -> str:
+    """The statement that gives the counts; one row an eval set."""
+    return readable_sql(_HISTOGRAM_SQL, {"run": run, "step": step, "layer": layer, "unit": unit})
+
+
+def effect_sql(run: str, *, step: int, layer: int, unit: int) -> str:
+    """The statement that gives the tokens and by how much they are raised and lowered."""
+    return readable_sql(_EFFECT_SQL, {"run": run, "step": step, "layer": layer, "unit": unit})
+
+
+def histogram_table(row: dict[str, Any]) -> pa.Table:
+    """Every bin as it is stored: run, step, from_value, to_value, tokens."""
+    edges = np.linspace(row["lower"], row["upper"], len(row["counts"]) + 1).tolist()
+    return pa.Table.from_pylist(
+        [
+            {"run": row["run"], "step": row["step"], "from_value": a, "to_value": b, "tokens": int(n)}
+            for a, b, n in zip(edges[:-1], edges[1:], row["counts"], strict=True)
+        ]
+    )
 
 
 def histogram_of(found: Neuron, run: str) -> dict[str, Any] | None:
@@ -157,7 +197,7 @@ def _plain(row: dict[str, Any]) -> str:
     """A token in one line, its white space as signs; its number where the archive has no text."""
     if row["token"] is None:
         return f"token {row['token_id']}"
-    return shorten("".join(SIGNS.get(c, c if c.isprintable() else "�") for c in row["token"]) or "∅", 18)
+    return shorten(with_signs(row["token"]), 18)
 
 
 def _token(row: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ from queries.results import readable_sql
 from ui.models.address import page_address
 from ui.models.component_sets import ComponentSet, named
 from ui.models.neuron.page import TABLE
+from ui.models.numbers import or_nan, or_none
 from ui.models.text import number, plural, shorten
 
 # steps of a run that were compared with any other run
@@ -188,12 +189,12 @@ def matches_of(archive: Archive, *, comparison: Comparison, layer: int, unit: in
                 step=int(r["step_b"]),
                 layer=-1 if r["layer"] is None else int(r["layer"]),
                 unit=-1 if r["unit"] is None else int(r["unit"]),
-                similarity=_number(r["similarity"]),
-                null_mean=_number(r["null_mean"]),
-                excess=_number(r["excess"]),
+                similarity=or_nan(r["similarity"]),
+                null_mean=or_nan(r["null_mean"]),
+                excess=or_nan(r["excess"]),
                 shared=shared,
                 why=why,
-                first_excess=_number(first.get(r["run_id"])),
+                first_excess=or_nan(first.get(r["run_id"])),
             )
         )
     return Matches(tuple(found), sql)
@@ -205,10 +206,10 @@ def matches_table(found: Matches, here: str, eval_set: str) -> pa.Table:
         {
             "run": r.run,
             "match": r.name,
-            "similarity": _blank(r.similarity),
-            "null_mean": _blank(r.null_mean),
-            "excess": _blank(r.excess),
-            "first_excess": _blank(r.first_excess),
+            "similarity": or_none(r.similarity),
+            "null_mean": or_none(r.null_mean),
+            "excess": or_none(r.excess),
+            "first_excess": or_none(r.first_excess),
             "start": "same weights" if r.shared else "other",
             "page": None if r.unit < 0 else match_page(r, here, eval_set),
         }
@@ -296,11 +297,3 @@ def _ask(
         "step": step,
     }
     return archive.rows(_MATCHES_SQL, parameters), readable_sql(_MATCHES_SQL, parameters)
-
-
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
-
-
-def _blank(value: float) -> float | None:
-    return value if math.isfinite(value) else None

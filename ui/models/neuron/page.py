@@ -51,6 +51,7 @@ class NeuronChoices:
     white: bool = False
     least: str = "all"
     x_scale: str = "log"
+    y_scale: str = "linear"
     beside: str = ""
     alike: bool = False
 

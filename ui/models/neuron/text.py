@@ -1,4 +1,4 @@
-"""Text with a marked token as HTML: every letter escaped, white space made visible where it matters."""
+"""The top examples of a neuron, with the token it peaks at marked, as HTML: every letter escaped."""
 
 import html
 import math
@@ -6,32 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from queries.neuron import Neuron
+from ui.models.marked_text import visible
+from ui.models.numbers import or_nan
 from ui.models.palette import HUES, see_through
 from ui.models.text import number, shorten
 
-# what stands for white space; the line break is kept after its sign where a text is shown in full
-SIGNS = {" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍", "\u00a0": "⍽"}
 FAINTEST, FULLEST = 0.12, 0.55  # text on the fullest ground keeps a contrast above 4.5 : 1 on both grounds
-
-
-def visible(token: str, *, spaces: bool) -> str:
-    """A token as HTML, letter by letter. Line breaks and tabs always have their sign, spaces where asked for.
-
-    An empty token is shown as ∅, for it has no letters to mark.
-    """
-    if not token:
-        return '<i class="white">∅</i>'
-    shown = []
-    for letter in token:
-        if letter == " " and not spaces:
-            shown.append(" ")
-        elif letter in SIGNS:
-            shown.append(f'<i class="white">{SIGNS[letter]}</i>')
-        elif not letter.isprintable():
-            shown.append(f'<i class="white">&lt;{ord(letter):02X}&gt;</i>')
-        else:
-            shown.append(html.escape(letter))
-    return "".join(shown)
 
 
 def are_apart(tokens: Sequence[str]) -> bool:
@@ -73,6 +53,21 @@ def examples_html(
     return f'<ol class="examples{narrow}">{"".join(items)}</ol>'
 
 
+def example_item(row: dict[str, Any], value: float, peak: float, text: str, note: str) -> str:
+    """An example as an item of the list. text: its tokens as HTML, "" without any; note: what is said of it beside that."""
+    # a bar as long as the activation is high says the same without colour
+    share = 100 * min(max(value / peak, 0.0), 1.0) if peak and math.isfinite(value / peak) else 0
+    where = str(row["document"] or f"sequence {row['sequence']}, position {row['position']}")
+    shown = text or '<i class="white">no text in the archive</i>'
+    return (
+        f'<li><div class="about"><b>{html.escape(number(value))}</b>'
+        f'<span class="bar"><span style="width:{share:.0f}%"></span></span>'
+        f'<span title="{html.escape(where, quote=True)}">{html.escape(shorten(where, 26))}</span>'
+        f"<span>{html.escape(note)}</span></div>"
+        f'<div class="text">{shown}</div></li>'
+    )
+
+
 def examples_of(found: Neuron, run: str, least: float = -math.inf) -> list[dict[str, Any]]:
     """Examples of one run with at least this activation, best first; without a threshold also those of unknown activation."""
     rows = [r for r in found.table.to_pylist() if r["run"] == run]
@@ -92,22 +87,9 @@ def examples_in_words(found: Neuron, run: str, least: float = -math.inf) -> str:
 
 
 def _example(row: dict[str, Any], peak: float, *, spaces: bool) -> str:
-    value = float("nan") if row["value"] is None else float(row["value"])
-    # a bar as long as the activation is high says the same without colour
-    share = 100 * min(max(value / peak, 0.0), 1.0) if math.isfinite(value / peak if peak else math.nan) else 0
-    if row["tokens"]:
-        text = marked_text(row["tokens"], row["at"], value, peak, spaces=spaces)
-        where = str(row["document"])
-    else:
-        text = '<i class="white">no text in the archive</i>'
-        where = f"sequence {row['sequence']}, position {row['position']}"
-    return (
-        f'<li><div class="about"><b>{html.escape(number(value))}</b>'
-        f'<span class="bar"><span style="width:{share:.0f}%"></span></span>'
-        f'<span title="{html.escape(where, quote=True)}">{html.escape(shorten(where, 26))}</span>'
-        f"<span>{html.escape(_since(row))}</span></div>"
-        f'<div class="text">{text}</div></li>'
-    )
+    value = or_nan(row["value"])
+    text = marked_text(row["tokens"], row["at"], value, peak, spaces=spaces) if row["tokens"] else ""
+    return example_item(row, value, peak, text, _since(row))
 
 
 def _since(row: dict[str, Any]) -> str:

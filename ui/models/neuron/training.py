@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from queries.neuron import Neuron
 from queries.reading.tables import floats
-from ui.models.axes import GRID, LINE, NO_GRID, SEPARATORS
+from ui.models.axes import GRID, LINE, NO_GRID, SEPARATORS, log_ticks
 from ui.models.palette import HUES, MUTED, see_through
 from ui.models.steps import StepAxis
 from ui.models.text import number
@@ -16,14 +16,19 @@ from ui.models.text import number
 Floats = NDArray[np.float64]
 
 PANEL_PIXELS, AROUND_PIXELS, GAP = 118, 76, 0.09
+ACTIVATION, FIRES = "largest activation", "share of tokens it fires on"
+LOGGED = (ACTIVATION, FIRES)  # panels that a log y axis is for
 
 
-def training_figure(found: Neuron, run: str, *, step: int, x_scale: str) -> go.Figure:
+def training_figure(
+    found: Neuron, run: str, *, step: int, x_scale: str, y_scale: str = "linear"
+) -> go.Figure:
     """Panels over one step axis; the step of the examples is a dotted line through all of them.
 
     Activation: the largest, and the last of the top examples as the lower end of the band. Changed: the share of
     examples that were not among those of the checkpoint before. There since: how many of the shown examples were
-    among the top at this and at every later checkpoint up to the shown one. Fires: share of tokens.
+    among the top at this and at every later checkpoint up to the shown one. Fires: share of tokens. A log y axis is that
+    of activations and of shares of tokens: shares of twenty examples and their number span too little.
     """
     rows = found.history.filter(pc.equal(found.history["run"], run))
     steps = floats(rows, "step")
@@ -35,8 +40,13 @@ def training_figure(found: Neuron, run: str, *, step: int, x_scale: str) -> go.F
         y = "" if k == 0 else str(k + 1)
         top = 1 - k * (size + GAP)
         places, heights = axis.cut(steps_, values)
+        is_log = y_scale == "log" and title in LOGGED
+        if is_log:
+            # what is not above 0 becomes a gap
+            heights = np.where(heights > 0, heights, np.nan)
         if lower is not None:
             _, lows = axis.cut(steps_, lower)
+            lows = np.where(lows > 0, lows, np.nan) if is_log else lows
             _band(figure, places, heights, lows, f"y{y}")
         figure.add_scatter(
             x=places,
@@ -45,7 +55,7 @@ def training_figure(found: Neuron, run: str, *, step: int, x_scale: str) -> go.F
             mode="lines+markers",
             line={"color": HUES[0], "width": 2, "shape": "hv" if kind == "count" else "linear"},
             marker={"size": 5, "color": HUES[0]},
-            customdata=axis.cut(steps_, steps_)[0] if not axis.broken else _with_gap(axis, steps_),
+            customdata=axis.cut(steps_, steps_)[0] if not axis.broken else _with_gap(steps_),
             hovertemplate=f"step %{{customdata:,}}<br>{title}: %{{y{_format(kind)}}}<extra></extra>",
             connectgaps=False,
             cliponaxis=False,
@@ -60,6 +70,7 @@ def training_figure(found: Neuron, run: str, *, step: int, x_scale: str) -> go.F
             "anchor": "x",
             **LINE,
             **GRID,
+            **(_log_axis(heights, kind) if is_log else {}),
         }
     at = float(axis.place(np.array([float(step)]))[0])
     figure.add_shape(
@@ -83,6 +94,12 @@ def training_figure(found: Neuron, run: str, *, step: int, x_scale: str) -> go.F
         annotations=[*titles, *(sign | {"yref": f"{last} domain"} for sign in axis.mark())],
     )
     return figure
+
+
+def hidden_values(found: Neuron, run: str) -> int:
+    """Activations and shares of tokens that a log y axis cannot show."""
+    rows = found.history.filter(pc.equal(found.history["run"], run))
+    return sum(int((floats(rows, name) <= 0).sum()) for name in ("maximum", "firing_rate"))
 
 
 def training_in_words(found: Neuron, run: str) -> str:
@@ -112,13 +129,13 @@ def _panels(found: Neuron, rows: pa.Table, run: str, step: int) -> list[Panel]:
     steps = floats(rows, "step")
     upto, there = there_since(found, run, steps, step)
     panels: list[Panel] = [
-        ("largest activation", "value", steps, floats(rows, "maximum"), floats(rows, "last_of_top")),
+        (ACTIVATION, "value", steps, floats(rows, "maximum"), floats(rows, "last_of_top")),
         ("examples changed", "share", steps, floats(rows, "turnover"), None),
         ("of the examples shown, there from then on", "count", upto, there, None),
     ]
     rates = floats(rows, "firing_rate")
     if np.isfinite(rates).any():
-        panels.append(("share of tokens it fires on", "share", steps, rates, None))
+        panels.append((FIRES, "share", steps, rates, None))
     return panels
 
 
@@ -155,9 +172,18 @@ def _title(text: str, top: float) -> dict[str, object]:
     }
 
 
-def _with_gap(axis: StepAxis, steps: Floats) -> Floats:
+def _with_gap(steps: Floats) -> Floats:
     """Steps as people know them, with a place for the gap in the line."""
     return np.insert(steps, int((steps <= 0).sum()), np.nan)
+
+
+def _log_axis(heights: Floats, kind: str) -> dict[str, object]:
+    return {
+        "type": "log",
+        "rangemode": "normal",
+        **log_ticks(heights),
+        **({"tickformat": ".1~%"} if kind == "share" else {}),
+    }
 
 
 def _format(kind: str) -> str:

@@ -106,8 +106,9 @@ def _section(group: str, members: Sequence[ProblemState]) -> Section:
     table = pa.table(
         {
             "number": [one.problem.number for one in members],
-            "title": [one.problem.title for one in members],
+            # before the title, which is long: a narrow window cuts what comes last
             "state": [f"{MARKS[one.state]} {BRIEF[one.state]}" for one in members],
+            "title": [one.problem.title for one in members],
             "answers": [_answers(one) for one in members],
         }
     )

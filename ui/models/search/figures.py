@@ -9,9 +9,10 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from ui.models.axes import GRID, LINE, NO_GRID, SEPARATORS
+from ui.models.conditions import condition_labels
 from ui.models.palette import HUES, MUTED, STROKES, see_through
 from ui.models.steps import StepAxis
-from ui.models.text import distinguish, escape_plotly, number, plural, shorten
+from ui.models.text import escape_plotly, number, plural, shorten
 
 Floats = NDArray[np.float64]
 Rows = Sequence[dict[str, Any]]
@@ -32,7 +33,7 @@ def runs_figure(rows: Rows, means: Rows, *, step: int, x_scale: str, what: str) 
         group_of[r["run"]] = r["group"]
     axis = StepAxis.of(np.array([step, *(s for by in totals.values() for s in by)], float), x_scale)
     groups = drawn_groups(rows)
-    labels = dict(zip(groups, distinguish(groups, 40), strict=True)) if groups else {}
+    labels = condition_labels(groups)
     figure = go.Figure()
     for run in [r for r in totals if group_of[r] in labels][:MOST_LINES]:
         stroke = STROKES[groups.index(group_of[run])]

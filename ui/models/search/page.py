@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
-from urllib.parse import urlencode
 
 import pyarrow as pa
 
@@ -15,6 +14,7 @@ from queries.reading.text_matches import LONGEST, By
 from queries.search_effects import SearchEffects
 from queries.search_heads import SearchHeads
 from queries.search_neurons import SearchNeurons
+from ui.models.address import page_address
 from ui.models.component_sets import ComponentSet, which_of
 from ui.models.marked_text import with_signs
 from ui.models.text import shorten
@@ -105,8 +105,8 @@ def label_of(row: Mapping[str, Any]) -> str:
     return f"{row['neuron']} of {row['run']}"
 
 
-def neurons_table(found: SearchNeurons, base: str) -> pa.Table:
-    """The first rows with an address of the neuron's page each; base: the explorer's address, ending with "/"."""
+def neurons_table(found: SearchNeurons, here: str) -> pa.Table:
+    """The first rows with an address of the neuron's page each; here: the address of any page."""
     rows = [
         {
             "neuron": r["neuron"],
@@ -119,7 +119,9 @@ def neurons_table(found: SearchNeurons, base: str) -> pa.Table:
             "rank": r["best_rank"],
             "relative": r["relative"],
             "value": r["value"],
-            "open": address(base, "neuron", r["run"], r["step"], layer=r["layer"], unit=r["unit"]),
+            "open": page_address(
+                here, "neuron", focus=r["run"], step=r["step"], layer=r["layer"], unit=r["unit"]
+            ),
             "run": r["run"],
         }
         for r in found.table.slice(0, MOST_ROWS).to_pylist()
@@ -133,7 +135,7 @@ def neurons_table(found: SearchNeurons, base: str) -> pa.Table:
     return _table(rows, (*names, "open", "run"), kinds)
 
 
-def effects_table(found: SearchEffects, base: str) -> pa.Table:
+def effects_table(found: SearchEffects, here: str) -> pa.Table:
     """The same of neurons that list the token, strongest first."""
     rows = [
         {
@@ -141,7 +143,9 @@ def effects_table(found: SearchEffects, base: str) -> pa.Table:
             "token": with_signs(r["token"]),
             "value": r["value"],
             "rank": r["rank"],
-            "open": address(base, "neuron", r["run"], r["step"], layer=r["layer"], unit=r["unit"]),
+            "open": page_address(
+                here, "neuron", focus=r["run"], step=r["step"], layer=r["layer"], unit=r["unit"]
+            ),
             "run": r["run"],
         }
         for r in found.table.slice(0, MOST_ROWS).to_pylist()
@@ -153,7 +157,7 @@ def effects_table(found: SearchEffects, base: str) -> pa.Table:
     )
 
 
-def heads_table(found: SearchHeads, base: str) -> pa.Table:
+def heads_table(found: SearchHeads, here: str) -> pa.Table:
     """Heads with an address of the head's page each."""
     rows = [
         {
@@ -164,7 +168,7 @@ def heads_table(found: SearchHeads, base: str) -> pa.Table:
             "q": r["q"],
             "found": "yes" if r["found"] else "no",
             "since": r["since"],
-            "open": address(base, "heads", r["run"], r["step"], head=r["head"]),
+            "open": page_address(here, "heads", focus=r["run"], step=r["step"], head=r["head"]),
             "run": r["run"],
         }
         for r in found.table.slice(0, MOST_ROWS).to_pylist()
@@ -174,7 +178,7 @@ def heads_table(found: SearchHeads, base: str) -> pa.Table:
     return _table(rows, names, kinds)
 
 
-def hits_table(found: SearchNeurons, base: str, eval_set: str, *, linked: bool) -> pa.Table:
+def hits_table(found: SearchNeurons, here: str, eval_set: str, *, linked: bool) -> pa.Table:
     """Documents with the most places first: name, places, tokens, the first place with the text around it.
 
     linked: losses of the eval set's tokens are in the archive, so that Compare can show the sequence.
@@ -186,7 +190,7 @@ def hits_table(found: SearchNeurons, base: str, eval_set: str, *, linked: bool) 
             "tokens": r["n_tokens"],
             "text": f"{_line(r['before'])}«{_line(r['text'])}»{_line(r['after'])}",
             "sequence": r["sequence"],
-            "open": f"{base}compare?{urlencode({'eval_set': eval_set, 'sequence': r['sequence']})}"
+            "open": page_address(here, "compare", eval_set=eval_set, sequence=r["sequence"])
             if linked
             else None,
         }
@@ -197,11 +201,6 @@ def hits_table(found: SearchNeurons, base: str, eval_set: str, *, linked: bool) 
         ("document", "places", "tokens", "text", "sequence", "open"),
         dict.fromkeys(("places", "tokens", "sequence"), pa.int64()),
     )
-
-
-def address(base: str, page: str, run: str, step: int, **more: object) -> str:
-    """Another page at a run and a step."""
-    return f"{base}{page}?{urlencode({'focus': run, 'step': step, **more})}"
 
 
 def counts(found: SearchNeurons | SearchEffects, direction: str = "") -> list[dict[str, Any]]:

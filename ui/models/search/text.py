@@ -1,15 +1,16 @@
 """The examples of a neuron with what was searched for marked in them, as HTML: every letter escaped."""
 
 import html
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from queries.neuron import Neuron
 from queries.reading.text_matches import BLANK, By
-from ui.models.neuron.text import shade, visible
+from ui.models.marked_text import visible
+from ui.models.neuron.text import example_item, shade
+from ui.models.numbers import or_nan
 from ui.models.palette import HUES, see_through
-from ui.models.text import number, shorten
+from ui.models.text import number
 
 MOST_EXAMPLES = 10  # the page of the neuron has all of them
 
@@ -65,7 +66,7 @@ def _matches(flags: Sequence[bool], at: int | None, within: int) -> bool:
 
 
 def _example(row: dict[str, Any], peak: float, flags: Sequence[bool], yes: bool) -> str:
-    value = math.nan if row["value"] is None else float(row["value"])
+    value = or_nan(row["value"])
     tokens, at = row["tokens"] or [], row["at"]
     pieces = []
     for place, (token, flag) in enumerate(zip(tokens, flags, strict=True)):
@@ -77,13 +78,5 @@ def _example(row: dict[str, Any], peak: float, flags: Sequence[bool], yes: bool)
             pieces.append(f'<mark style="{style}" title="{told}">{words}</mark>')
         else:
             pieces.append(f'<span style="{style}">{words}</span>' if style else words)
-    share = 100 * min(max(value / peak, 0.0), 1.0) if peak and math.isfinite(value / peak) else 0
-    where = row["document"] or f"sequence {row['sequence']}, position {row['position']}"
-    shown = "".join(pieces) or '<i class="white">no text in the archive</i>'
-    return (
-        f'<li><div class="about"><b>{html.escape(number(value))}</b>'
-        f'<span class="bar"><span style="width:{share:.0f}%"></span></span>'
-        f'<span title="{html.escape(str(where), quote=True)}">{html.escape(shorten(str(where), 26))}</span>'
-        f"<span>rank {row['rank']}: {'✓ match' if yes else 'no match'}</span></div>"
-        f'<div class="text">{shown}</div></li>'
-    )
+    note = f"rank {row['rank']}: {'✓ match' if yes else 'no match'}"
+    return example_item(row, value, peak, "".join(pieces), note)

@@ -17,7 +17,8 @@ from queries.reading.select import RunSelection
 from queries.representation_similarity import representation_similarity
 from queries.results import Answer
 from ui.models.component_sets import which_of
-from ui.models.seeds.names import condition_labels
+from ui.models.conditions import condition_labels
+from ui.models.numbers import or_nan, or_none
 from ui.models.seeds.page import CKA, HEADS, JS, KL, NEURONS, RANK, TOP, Kind, SeedRun
 from ui.models.text import number, plural
 
@@ -177,7 +178,7 @@ def means_table(found: Agreement) -> pa.Table:
                 "pairs of": names[m.group],
                 "n_runs": m.n_runs,
                 "n_pairs": m.n_pairs,
-                **{name: _blank(getattr(m, name)) for name in ("mean", "low", "high", "null")},
+                **{name: or_none(getattr(m, name)) for name in ("mean", "low", "high", "null")},
             }
         )
     return pa.Table.from_pylist(
@@ -288,11 +289,11 @@ def _outputs(label: str, table: pa.Table) -> list[PairValue]:
             told.append(f"95% over documents {number(low)} to {number(high)}")
         if r["n_tokens"] is not None:
             told.append(f"{r['n_tokens']:,} tokens")
-        found.append(PairValue(r["run_a"], r["run_b"], _float(r[_COLUMNS[label]]), tuple(told)))
+        found.append(PairValue(r["run_a"], r["run_b"], or_nan(r[_COLUMNS[label]]), tuple(told)))
         if label == KL:
             trimmed = r["kl_ba_trimmed"]
             back = [f"without the highest 1% of tokens {number(trimmed)}"] if trimmed is not None else []
-            found.append(PairValue(r["run_b"], r["run_a"], _float(r["kl_ba"]), tuple(back)))
+            found.append(PairValue(r["run_b"], r["run_a"], or_nan(r["kl_ba"]), tuple(back)))
     return found
 
 
@@ -311,7 +312,7 @@ def _layers(pairs: pa.Table) -> list[PairValue]:
             told.append(f"at their first checkpoints {number(r['first_same_depth'])}")
         if r["n_unknown"]:
             told.append(f"{r['n_unknown']} pairs of layers have no number")
-        found.append(PairValue(r["run_a"], r["run_b"], _float(r["same_depth"]), tuple(told)))
+        found.append(PairValue(r["run_a"], r["run_b"], or_nan(r["same_depth"]), tuple(told)))
     return found
 
 
@@ -326,8 +327,8 @@ def _excess(pairs: pa.Table, words: str, null: str) -> list[PairValue]:
         PairValue(
             r["run_a"],
             r["run_b"],
-            _float(r["excess"]),
-            (f"{words} by {number(_float(r['similarity']))}, {number(_float(r['null_mean']))} {null}",),
+            or_nan(r["excess"]),
+            (f"{words} by {number(or_nan(r['similarity']))}, {number(or_nan(r['null_mean']))} {null}",),
         )
         for r in pairs.to_pylist()
     ]
@@ -355,16 +356,8 @@ def _mean(row: Mapping[str, Any], mean: float | None, null: float | None, note: 
         note,
         row["n_runs"],
         row["n_pairs"],
-        *(_float(x) for x in (mean, row["low"], row["high"], null)),
+        *(or_nan(x) for x in (mean, row["low"], row["high"], null)),
     )
-
-
-def _float(value: float | None) -> float:
-    return math.nan if value is None else float(value)
-
-
-def _blank(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _round(value: float) -> float:

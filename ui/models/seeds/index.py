@@ -6,8 +6,9 @@ import plotly.graph_objects as go
 
 from queries.path_dependence import PathDependence
 from ui.models.axes import GRID, LINE, SEPARATORS, name_rows
+from ui.models.conditions import condition_labels
+from ui.models.numbers import or_nan
 from ui.models.palette import HUES, MUTED
-from ui.models.seeds.names import condition_labels
 from ui.models.text import fold, number, plural
 
 ROW_PIXELS, AROUND_PIXELS = 34, 96
@@ -18,10 +19,10 @@ def index_figure(found: PathDependence) -> go.Figure:
     """A disc with its interval over runs and documents; a bar for a run against its own checkpoint before; chance at 1."""
     rows = found.table.to_pylist()[:MOST_ROWS]
     places = list(range(len(rows)))
-    index = [_number(r["index"]) for r in rows]
+    index = [or_nan(r["index"]) for r in rows]
     figure = go.Figure()
     figure.add_scatter(
-        x=[_number(r["floor"]) for r in rows],
+        x=[or_nan(r["floor"]) for r in rows],
         y=places,
         mode="markers",
         name="a run and its own checkpoint before",
@@ -44,7 +45,7 @@ def index_figure(found: PathDependence) -> go.Figure:
             "color": HUES[0],
         },
         hovertext=[
-            f"<b>{fold(str(r['group']))}</b><br>{number(value)} [{number(_number(r['low']))}, {number(_number(r['high']))}]"
+            f"<b>{fold(str(r['group']))}</b><br>{number(value)} [{number(or_nan(r['low']))}, {number(or_nan(r['high']))}]"
             f"<br>{plural(r['n_runs'], 'run')}, {plural(r['n_tokens'], 'token')}"
             for r, value in zip(rows, index, strict=True)
         ],
@@ -83,11 +84,7 @@ def index_in_words(found: PathDependence) -> str:
     return f"Discs with intervals of the path-dependence index by condition. {found.sentence}"
 
 
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
-
-
 def _reach(high: float | None, low: float | None) -> float:
     """Length of an interval's arm; 0 where there is none."""
-    length = _number(high) - _number(low)
+    length = or_nan(high) - or_nan(low)
     return length if math.isfinite(length) else 0.0

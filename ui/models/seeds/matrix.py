@@ -153,7 +153,7 @@ def matrix_in_words(found: Agreement, runs: Sequence[SeedRun], kind: Kind) -> st
     return f"{start}. Most alike: {told[0]}. Least alike: {told[1]}."
 
 
-def matrix_key(found: Agreement, runs: Sequence[SeedRun], kind: Kind) -> str:
+def matrix_key(runs: Sequence[SeedRun], kind: Kind) -> str:
     """How to read the figure: what is fuller, and the order."""
     fuller = "further apart" if kind.label in DIVERGENCES else "more alike"
     groups = len({r.group for r in runs})

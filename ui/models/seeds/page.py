@@ -13,7 +13,6 @@ from ui.models.component_sets import ComponentSet, compared_sets, component_sets
 
 JS, KL, TOP, RANK = "JS divergence", "KL divergence", "same top token", "rank correlation of losses"
 CKA, HEADS, NEURONS = "CKA of layers", "matched heads", "matched neurons"
-COMPARED = "fact_pair", "fact_pair_vector"
 LOSSES = "token_loss"
 
 QUICK = 1.5  # seconds; what takes longer waits until it is asked for
@@ -88,6 +87,11 @@ class Kind:
     rest: str
     known: ComponentSet
     by: By = "auto"
+
+    @property
+    def eval_set(self) -> str:
+        """The eval set of what must be stored."""
+        return self.known.eval_set
 
     @property
     def of_pairs(self) -> bool:
@@ -231,21 +235,6 @@ def seed_order(runs: Sequence[RunRow], groups: Mapping[int, str]) -> list[RunRow
             r.run,
         ),
     )
-
-
-def labels_of(found: Sequence[Kind]) -> list[str]:
-    """Every label once."""
-    return list(dict.fromkeys(k.label for k in found))
-
-
-def eval_sets_of(found: Sequence[Kind], label: str) -> list[str]:
-    """Eval sets of a label, that of the first kind first."""
-    return list(dict.fromkeys(k.known.eval_set for k in found if k.label == label))
-
-
-def rests_of(found: Sequence[Kind], label: str, eval_set: str) -> list[Kind]:
-    """Kinds that only their variant tells apart."""
-    return [k for k in found if (k.label, k.known.eval_set) == (label, eval_set)]
 
 
 def _seed_run(run: RunRow, groups: Mapping[int, str]) -> SeedRun:

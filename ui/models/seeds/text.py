@@ -5,8 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ui.models.marked_text import FULLEST, N_STOPS, mark, plain, with_signs
-from ui.models.neuron.text import visible
+from ui.models.marked_text import FULLEST, N_STOPS, mark, plain, visible, with_signs
 from ui.models.palette import HUES, see_through
 from ui.models.seeds.tokens import MOST_TOLD
 from ui.models.text import distinguish, number, shorten

@@ -36,7 +36,7 @@ def training_figure(
     steps = np.array([at.step for at in found], float)
     axis = StepAxis.of(steps, x_scale)
     figure = go.Figure()
-    _pairs(figure, found, runs, kind, axis, y_scale)
+    _pairs(figure, found, runs, axis, y_scale)
     drawn = [_no_negative(line, y_scale) for line in mean_lines(found)]
     for k, line in enumerate(drawn[:MOST_GROUPS]):
         _mean(figure, line, STROKES[k], axis, steps, several=len(drawn) > 1)
@@ -127,7 +127,6 @@ def _pairs(
     figure: go.Figure,
     found: Sequence[Agreement],
     runs: Sequence[SeedRun],
-    kind: Kind,
     axis: StepAxis,
     y_scale: str,
 ) -> None:

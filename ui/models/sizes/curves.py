@@ -86,7 +86,10 @@ def size_bundles(answer: LossCurves, drawn: Drawn, axis: str) -> list[Bundle]:
     for bundle in bundles([answer], colour_by="condition"):
         k = drawn.groups[bundle.name]
         size = drawn.sizes[k]
-        label = shorten(size.label, 26) + f" ({plural(len(bundle.lines), 'run')})"
+        n_params, _, rest = size.label.partition(" · ")
+        # of long names the end tells conditions of one size apart
+        short = f"{n_params} · {shorten(rest.rpartition('/')[2], 18)}" if rest else n_params
+        label = f"{short} ({plural(len(bundle.lines), 'run')})"
         bundle = replace(bundle, name=size.label, label=label, stroke=STROKES[k % len(STROKES)])
         if axis == COMPUTE:
             bundle = _in_compute(bundle, size.n_params)

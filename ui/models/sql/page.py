@@ -1,8 +1,5 @@
-"""Around the SQL editor: how a result is drawn, how it is taken home, and how its statement is passed on."""
+"""Around the SQL editor: how its result is drawn."""
 
-import io
-import json
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,10 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from pyarrow.csv import write_csv
 
-from archive.store import Archive
 from queries.reading.tables import floats
 from ui.models.axes import GRID, LINE, NO_GRID, POWERS, SEPARATORS, decades, log_ticks
 from ui.models.palette import STROKES
@@ -130,36 +124,6 @@ def figure_in_words(table: pa.Table, axes: Axes) -> str:
     return f"Chart of {axes.y} against {axes.x}{by}; {table.num_rows} rows."
 
 
-def in_python(archive: Archive, sql: str) -> str:
-    """The lines that give the same table in Python, without the import."""
-    copy = ", snapshot=True" if archive.snapshot else ""
-    opened = f"archive = pathscope.open_archive({str(archive.layout.database)!r}{copy})"
-    plain = not sql.endswith('"') and not any(part in sql for part in ('"""', "\\"))
-    quoted = f'"""\\\n{sql}"""' if plain else repr(sql)
-    return f"{opened}\narchive.query({quoted})"
-
-
-def in_shell(archive: Archive, sql: str) -> str:
-    """The command that prints the same table."""
-    return shlex.join(["pathscope", "sql", sql, "--archive", str(archive.layout.database)])
-
-
-def to_csv(table: pa.Table) -> bytes:
-    """The result as CSV; what has no plain text form (lists, structs, intervals) is written as JSON."""
-    sink = pa.BufferOutputStream()
-    columns = [c if _writes_as_text(c.type) else _as_json(c) for c in table.columns]
-    write_csv(pa.table(columns, names=table.column_names), sink)
-    return bytes(sink.getvalue().to_pybytes())
-
-
-def to_parquet(table: pa.Table) -> bytes:
-    """The result as a Parquet file; intervals, which the format lacks, as text."""
-    sink = io.BytesIO()
-    columns = [_as_json(c) if pa.types.is_interval(c.type) else c for c in table.columns]
-    pq.write_table(pa.table(columns, names=table.column_names), sink, compression="zstd")
-    return sink.getvalue()
-
-
 def unique_names(names: Sequence[str]) -> list[str]:
     """Column names made different: `SELECT a.run, b.run` gives two of one name."""
     found: list[str] = []
@@ -170,22 +134,3 @@ def unique_names(names: Sequence[str]) -> list[str]:
             new = f"{name} ({n})"
         found.append(new)
     return found
-
-
-def _writes_as_text(kind: pa.DataType) -> bool:
-    t = pa.types
-    tests = (
-        t.is_integer,
-        t.is_floating,
-        t.is_decimal,
-        t.is_boolean,
-        t.is_string,
-        t.is_large_string,
-        t.is_null,
-    )
-    return any(test(kind) for test in (*tests, t.is_date, t.is_timestamp))
-
-
-def _as_json(column: pa.ChunkedArray) -> pa.Array:
-    values = column.to_pylist()
-    return pa.array([None if v is None else json.dumps(v, default=str) for v in values], pa.string())

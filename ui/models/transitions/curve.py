@@ -35,6 +35,11 @@ class Panel:
     n_points: int
 
     @property
+    def is_fitted(self) -> bool:
+        """Whether a smooth curve is drawn beside it; too few points have none."""
+        return bool(np.isfinite(self.smooth).any())
+
+    @property
     def hidden(self) -> int:
         """Values that have no place on a log axis."""
         return int((self.values <= 0).sum())
@@ -135,7 +140,8 @@ def figure_in_words(panels: Sequence[Panel], run: str) -> str:
         row = panel.row
         where = f"half of its change by step {row['t50']:,.0f}" if row["t50"] is not None else "no midpoint"
         told.append(f"{panel.title}: {panel.n_points} points, {where}")
-    return f"{run} over training. {'; '.join(told)}. Dashed: the best smooth curve."
+    dashed = " Dashed: the best smooth curve." if any(panel.is_fitted for panel in panels) else ""
+    return f"{run} over training. {'; '.join(told)}.{dashed}"
 
 
 def _marks(row: Mapping[str, Any], axis: StepAxis, n: str, colour: str) -> list[dict[str, Any]]:

@@ -140,8 +140,9 @@ def row_in_words(row: Row) -> str:
         lines.append("Checkpoints around its ends are too far apart to give a width.")
     if row["share_low"] is not None:
         low, high = row["share_low"], row["share_high"]
+        ends = list(dict.fromkeys((f"{low:.0%}", f"{high:.0%}")))
         lines.append(
-            f"One octave holds {low:.0%} to {high:.0%} of the change; a power of −0.5 has 29%, an exponential 25%."
+            f"One octave holds {' to '.join(ends)} of the change; a power of −0.5 has 29%, an exponential 25%."
         )
     if row["spacing"] is not None:
         lines.append(

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import streamlit as st
-
 from archive.store import Archive
 from queries.reading.quantities import Which
 from queries.reading.select import RunSelection
@@ -11,8 +9,7 @@ from ui.models.address import permalink
 from ui.models.benchmarks.page import BenchmarkChoices, BenchmarkSet, Models
 from ui.models.component_sets import named
 from ui.models.series import RunChoice
-
-CANNOT = "What this picture cannot tell"
+from ui.widgets import here
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,7 @@ class BenchmarkPage:
     @property
     def link(self) -> str:
         """The address that brings every choice back."""
-        return permalink(st.context.url or "", self.runs, self.choices)
+        return permalink(here(), self.runs, self.choices)
 
     @property
     def which(self) -> Which:
@@ -42,9 +39,3 @@ class BenchmarkPage:
             return self.runs.selection
         known = [n for n, size in zip(self.models.names, self.models.sizes, strict=True) if size is not None]
         return named(*known, excluded=self.runs.excluded) if known else self.runs.selection
-
-    def python(self, sql: str) -> str:
-        """The line that repeats a statement."""
-        copy = ", snapshot=True" if self.archive.snapshot else ""
-        opened = f"pathscope.open_archive({str(self.archive.layout.database)!r}{copy})"
-        return f'{opened}.query("""\n{sql}\n""")'

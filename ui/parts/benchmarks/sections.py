@@ -4,6 +4,7 @@ import streamlit as st
 
 from archive.errors import NotComparable, UsageError
 from queries.benchmark_curves import benchmark_curves
+from ui.menu import CAMERA_ONLY, PLOTLY, share, share_answer, under
 from ui.models.benchmarks.grid import (
     grid,
     grid_figure,
@@ -12,13 +13,21 @@ from ui.models.benchmarks.grid import (
     grid_rows,
     whose_steps,
 )
-from ui.models.benchmarks.lines import LINES, Line, lines, lines_figure, lines_in_words, lines_notes
+from ui.models.benchmarks.lines import (
+    LINES,
+    Line,
+    hidden_values,
+    lines,
+    lines_figure,
+    lines_in_words,
+    lines_notes,
+)
+from ui.models.copies import in_python
 from ui.models.grokking.progress import sorted_limits
-from ui.models.sql.page import to_csv
 from ui.models.text import plural
-from ui.parts.benchmarks.page import CANNOT, BenchmarkPage
+from ui.parts.benchmarks.page import BenchmarkPage
 from ui.state import ask
-from ui.widgets import CAMERA_ONLY, PLOTLY, say, share, under, warn
+from ui.widgets import CANNOT, say, warn
 
 
 def draw_curves(page: BenchmarkPage) -> None:
@@ -48,20 +57,16 @@ def draw_curves(page: BenchmarkPage) -> None:
     }
     title = page.known.metric + (f" [{page.known.unit}]" if page.known.unit else "")
     st.plotly_chart(
-        lines_figure(panels, x_scale=page.choices.x_scale, title=title),
+        lines_figure(panels, x_scale=page.choices.x_scale, y_scale=page.choices.y_scale, title=title),
         key="curves",
         config=PLOTLY,
         alt=lines_in_words(panels, page.known.label),
     )
     with under(f"{_key(page, panels)} {answer.sentence}"):
-        share(
-            link=page.link,
-            python=answer.python,
-            sql=answer.sql,
-            csv=lambda: to_csv(answer.table).decode(),
-            name="benchmark_curves",
-        )
+        share_answer(answer, link=page.link, name="benchmark_curves")
     missing, fine = sorted_limits(answer.limits)
+    if page.choices.y_scale == "log" and (n := hidden_values(panels)):
+        missing.insert(0, f"{plural(n, 'value')} at or below 0: they have no place on a log axis.")
     say([*lines_notes(panels), *missing], fine, CANNOT)
 
 
@@ -102,9 +107,9 @@ def draw_grid(page: BenchmarkPage) -> None:
     with under(f"{whose_steps(found)} {plural(found.n_tasks, 'task')} by {plural(found.n_models, 'model')}."):
         share(
             link=page.link,
-            python=page.python(read.sql),
+            python=in_python(page.archive, read.sql),
             sql=read.sql,
-            csv=lambda: to_csv(read.table.drop_columns(["run_id"])).decode(),
+            csv=lambda: read.table.drop_columns(["run_id"]),
             name="benchmarks",
         )
     fine = [

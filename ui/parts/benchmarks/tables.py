@@ -10,6 +10,7 @@ import streamlit as st
 from archive.errors import NotComparable, UsageError
 from queries.benchmark_curves import benchmark_curves
 from queries.smaller_beats_larger import smaller_beats_larger
+from ui.menu import share, share_answer, under
 from ui.models.benchmarks.page import FINAL
 from ui.models.benchmarks.tables import (
     CORRECTIONS,
@@ -22,11 +23,10 @@ from ui.models.benchmarks.tables import (
     declines_in_words,
 )
 from ui.models.grokking.progress import sorted_limits
-from ui.models.sql.page import to_csv
 from ui.models.text import count, plural
-from ui.parts.benchmarks.page import CANNOT, BenchmarkPage
+from ui.parts.benchmarks.page import BenchmarkPage
 from ui.state import ask
-from ui.widgets import say, share, under, warn
+from ui.widgets import CANNOT, say, warn
 
 _NUMBER = partial(st.column_config.NumberColumn, format="%.4g")
 _STEP = partial(st.column_config.NumberColumn, format="localized")
@@ -85,13 +85,7 @@ def draw_beaten(page: BenchmarkPage) -> None:
         )
     where = "at each model's last step" if final else f"at step {at:,}"
     with under(beaten_key(found, correction, where)):
-        share(
-            link=page.link,
-            python=found.python,
-            sql=found.sql,
-            csv=lambda: to_csv(found.table).decode(),
-            name="smaller_beats_larger",
-        )
+        share_answer(found, link=page.link, name="smaller_beats_larger")
     groups = beaten_conditions(found)
     if groups.num_rows:
         _by_condition(groups, adjusted)
@@ -177,7 +171,7 @@ def draw_declines(page: BenchmarkPage) -> None:
             link=page.link,
             python=found.python,
             sql=found.sql,
-            csv=lambda: to_csv(found.summary if found.summary is not None else found.table).decode(),
+            csv=lambda: found.summary if found.summary is not None else found.table,
             name="late_declines",
         )
     missing, fine = sorted_limits(found.limits)

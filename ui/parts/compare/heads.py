@@ -7,6 +7,7 @@ import streamlit as st
 
 from archive.errors import NotComparable, UsageError
 from queries.head_scores import HeadScores, head_scores
+from ui.menu import CAMERA_ONLY, PLOTLY, share, under
 from ui.models.compare.heads import (
     MOST_ROWS,
     change_figure,
@@ -18,13 +19,14 @@ from ui.models.compare.heads import (
 )
 from ui.models.compare.page import HEADS, common_numbering
 from ui.models.component_sets import ComponentSet, labels, named, which_of
+from ui.models.copies import to_csv
 from ui.models.grokking.progress import sorted_limits
 from ui.models.heads.page import first_label
-from ui.models.sql.page import to_csv
 from ui.models.text import escape_markdown, plural, shorten
-from ui.parts.compare.page import CANNOT, ComparePage, lacking, pick_label, pick_set
+from ui.parts.compare.page import ComparePage, lacking, pick_label
+from ui.pickers import pick_set
 from ui.state import ask
-from ui.widgets import CAMERA_ONLY, PLOTLY, say, share, under, warn
+from ui.widgets import CANNOT, say, warn
 
 FILL = "pathscope ingest STUDY.toml --fill head.prefix_matching --fill head.previous_token"
 
@@ -36,7 +38,7 @@ def draw_heads(page: ComparePage, sets: Sequence[ComponentSet]) -> ComparePage:
         return page
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         label = pick_label(sets, first_label(labels(sets)), "measure")
-        chosen = pick_set(sets, label, "heads_on", "heads_variant")
+        chosen = pick_set(sets, label, on="heads_on", variant="heads_variant", persist="page")
     page = replace(
         page,
         choices=replace(page.choices, measure=label, heads_on=chosen.eval_set, heads_variant=chosen.rest),

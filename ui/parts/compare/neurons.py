@@ -7,6 +7,7 @@ import streamlit as st
 
 from archive.errors import NotComparable, UsageError
 from queries.neuron_change import NeuronChange, neuron_change
+from ui.menu import CAMERA_ONLY, share_answer, under
 from ui.models.compare.neurons import (
     COLUMNS,
     MOST_ROWS,
@@ -19,10 +20,10 @@ from ui.models.compare.neurons import (
 from ui.models.compare.page import NEURONS
 from ui.models.component_sets import ComponentSet, which_of
 from ui.models.grokking.progress import sorted_limits
-from ui.models.sql.page import to_csv
-from ui.parts.compare.page import CANNOT, ComparePage, lacking, pick_set
+from ui.parts.compare.page import ComparePage, lacking
+from ui.pickers import pick_set
 from ui.state import ask
-from ui.widgets import CAMERA_ONLY, say, share, under, warn
+from ui.widgets import CANNOT, here, say, warn
 
 FILL = "pathscope ingest STUDY.toml --fill neuron.top"
 
@@ -33,7 +34,7 @@ def draw_neurons(page: ComparePage, sets: Sequence[ComponentSet]) -> ComparePage
     if lacking(page, NEURONS, "The texts that neurons fire on are needed at both checkpoints", FILL):
         return page
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        chosen = pick_set(sets, sets[0].label, "neurons_on", "neurons_variant")
+        chosen = pick_set(sets, sets[0].label, on="neurons_on", variant="neurons_variant", persist="page")
         overlap = st.segmented_control(
             "In common",
             list(COLUMNS),
@@ -64,13 +65,7 @@ def draw_neurons(page: ComparePage, sets: Sequence[ComponentSet]) -> ComparePage
         alt=layers_in_words(found),
     )
     with under(layers_key(found)):
-        share(
-            link=page.link,
-            python=found.python,
-            sql=found.sql,
-            csv=lambda: to_csv(found.table).decode(),
-            name="neurons_of_two_checkpoints",
-        )
+        share_answer(found, link=page.link, name="neurons_of_two_checkpoints")
     missing, fine = sorted_limits(found.limits)
     say(missing, fine, CANNOT)
     return _table(page, found)
@@ -87,7 +82,7 @@ def _table(page: ComparePage, found: NeuronChange) -> ComparePage:
         required=True,
     )
     page = replace(page, choices=replace(page.choices, neurons=order))
-    table, n_rows = neurons_table(found, order, page.base)
+    table, n_rows = neurons_table(found, order, here())
     number, link = st.column_config.NumberColumn, st.column_config.LinkColumn
     st.dataframe(
         table,

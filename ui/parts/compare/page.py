@@ -1,8 +1,8 @@
 """What the sections of the Compare page share."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, TypedDict
+from dataclasses import dataclass
+from typing import TypedDict
 
 import streamlit as st
 
@@ -10,12 +10,9 @@ from archive.store import Archive
 from queries.reading.select import RunSelection
 from ui.models.address import permalink
 from ui.models.compare.page import CompareChoices, PointOf, has_both
-from ui.models.component_sets import ComponentSet, eval_sets, labels, rests
+from ui.models.component_sets import ComponentSet, labels
 from ui.models.series import RunChoice
-from ui.models.text import shorten
-from ui.widgets import to_fill
-
-CANNOT = "What this picture cannot tell"
+from ui.widgets import here, to_fill, with_later
 
 
 class Ends(TypedDict):
@@ -39,22 +36,7 @@ class ComparePage:
     @property
     def link(self) -> str:
         """The address that brings every choice back, also those of sections that are drawn further down."""
-        further: dict[str, Any] = {
-            f.name: st.session_state.get(f.name) or st.query_params.get(f.name, "")
-            for f in fields(self.choices)
-            if getattr(self.choices, f.name) in ("", None)
-        }
-        return permalink(self.address, self.runs, replace(self.choices, **further))
-
-    @property
-    def address(self) -> str:
-        """The page's own address."""
-        return st.context.url or ""
-
-    @property
-    def base(self) -> str:
-        """The explorer's address, ending with "/"."""
-        return self.address.split("?")[0].rpartition("/")[0] + "/"
+        return permalink(here(), self.runs, with_later(self.choices))
 
     @property
     def selection(self) -> RunSelection:
@@ -80,35 +62,6 @@ def lacking(page: ComparePage, table: str, words: str, fill: str) -> bool:
     if told:
         to_fill(f"{words}: {'; '.join(told)}.", fill, "It measures checkpoints that were kept.")
     return bool(told)
-
-
-def pick_set(sets: Sequence[ComponentSet], label: str, on: str, variant: str) -> ComponentSet:
-    """Which numbers of a label: eval set and variant, each asked for where there are several. on, variant: their keys."""
-    known = eval_sets(sets, label)
-    eval_set = known[0]
-    if len(known) > 1:
-        eval_set = st.selectbox(
-            "Eval set",
-            known,
-            key=on,
-            bind="query-params",
-            persist_state="page",
-            width=240,
-            help="Numbers of different ones are never mixed.",
-        )
-    mine = rests(sets, label, eval_set)
-    if len(mine) == 1:
-        return mine[0]
-    rest = st.selectbox(
-        "Variant",
-        [s.rest for s in mine],
-        key=variant,
-        bind="query-params",
-        persist_state="page",
-        format_func=lambda words: shorten(words, 60),
-        width=260,
-    )
-    return next(s for s in mine if s.rest == rest)
 
 
 def pick_label(sets: Sequence[ComponentSet], first: str, key: str) -> str:

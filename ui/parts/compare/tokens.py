@@ -1,6 +1,5 @@
 """Losses of tokens at two checkpoints: one text with its tokens coloured, and the whole eval set."""
 
-import random
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,6 +9,7 @@ import streamlit as st
 from archive.errors import NotComparable, UsageError
 from queries.per_token_delta import PerTokenDelta, per_token_delta, sequence_text
 from queries.reading.token_deltas import SliceBy
+from ui.menu import CAMERA_ONLY, share, share_answer, under
 from ui.models.compare.page import TOKENS
 from ui.models.compare.text import legend_html, scale_of, text_html, text_in_words
 from ui.models.compare.tokens import (
@@ -19,8 +19,6 @@ from ui.models.compare.tokens import (
     largest,
     metrics,
     metrics_note,
-    nearest,
-    next_to,
     sequences,
     slices_figure,
     slices_in_words,
@@ -28,14 +26,14 @@ from ui.models.compare.tokens import (
 )
 from ui.models.component_sets import ComponentSet, which_of
 from ui.models.grokking.progress import sorted_limits
-from ui.models.sql.page import to_csv
+from ui.models.sequences import nearest
 from ui.models.text import plural
-from ui.parts.compare.page import CANNOT, ComparePage, lacking, pick_set
+from ui.parts.compare.page import ComparePage, lacking
+from ui.pickers import pick_set, sequence_buttons
 from ui.state import ask
-from ui.widgets import CAMERA_ONLY, say, share, under, warn
+from ui.widgets import CANNOT, say, warn
 
 FILL = "pathscope ingest STUDY.toml --fill token_loss"
-STILL = CAMERA_ONLY
 SLICES: tuple[SliceBy, ...] = ("class", "rarity", "position")
 
 
@@ -47,7 +45,7 @@ def draw_tokens(page: ComparePage, sets: Sequence[ComponentSet]) -> ComparePage:
     mine = [s for s in sets if s.measure == "token_loss"]
     bar = st.container(horizontal=True, vertical_alignment="bottom", gap="small")
     with bar:
-        chosen = pick_set(mine, mine[0].label, "eval_set", "variant")
+        chosen = pick_set(mine, mine[0].label, persist="page")
         number = st.number_input(
             "Sequence",
             min_value=0,
@@ -84,7 +82,7 @@ def draw_tokens(page: ComparePage, sets: Sequence[ComponentSet]) -> ComparePage:
         warn(error)
         return page
     with bar:
-        _steps(known, number)
+        sequence_buttons(known, number)
         white = st.toggle(
             "Mark every space",
             key="white",
@@ -101,24 +99,6 @@ def draw_tokens(page: ComparePage, sets: Sequence[ComponentSet]) -> ComparePage:
     return _largest(page, found)
 
 
-def _steps(known: list[int], number: int) -> None:
-    def go(by: int) -> None:
-        st.session_state["sequence"] = next_to(known, number, by)
-
-    with st.container(horizontal=True, width="content", gap="small"):
-        st.button("Previous", icon=":material/arrow_back:", on_click=go, args=(-1,), key="previous")
-        st.button(
-            "Random",
-            icon=":material/shuffle:",
-            on_click=lambda: go(random.randrange(1, max(2, len(known)))),
-            key="random",
-            help="Any other sequence, each as likely.",
-        )
-        st.button(
-            "Next", icon=":material/arrow_forward:", icon_position="right", on_click=go, args=(1,), key="next"
-        )
-
-
 def _text(page: ComparePage, found: PerTokenDelta, text: pa.Table, number: int) -> None:
     rows = text.to_pylist()
     scale = scale_of(found)
@@ -130,7 +110,7 @@ def _text(page: ComparePage, found: PerTokenDelta, text: pa.Table, number: int) 
             link=page.link,
             python=f"{found.python.removesuffix(')')}, sequence={number}).text",
             sql=found.sql,
-            csv=lambda: to_csv(text).decode(),
+            csv=lambda: text,
             name=f"sequence_{number}",
         )
 
@@ -144,18 +124,12 @@ def _whole(page: ComparePage, found: PerTokenDelta) -> None:
     left, right = st.columns([0.42, 0.58], gap="medium")
     with left:
         st.plotly_chart(
-            histogram_figure(found), key="differences", config=STILL, alt=histogram_in_words(found)
+            histogram_figure(found), key="differences", config=CAMERA_ONLY, alt=histogram_in_words(found)
         )
     with right:
-        st.plotly_chart(slices_figure(found), key="slices", config=STILL, alt=slices_in_words(found))
+        st.plotly_chart(slices_figure(found), key="slices", config=CAMERA_ONLY, alt=slices_in_words(found))
     with under(slices_key(found)):
-        share(
-            link=page.link,
-            python=found.python,
-            sql=found.sql,
-            csv=lambda: to_csv(found.table).decode(),
-            name="difference_by_kind_of_token",
-        )
+        share_answer(found, link=page.link, name="difference_by_kind_of_token")
     missing, fine = sorted_limits(found.limits)
     say(missing, fine, CANNOT)
 
@@ -199,7 +173,7 @@ def _largest(page: ComparePage, found: PerTokenDelta) -> ComparePage:
             link=page.link,
             python=f"{found.python}.largest",
             sql=found.sql,
-            csv=lambda: to_csv(found.largest).decode(),
+            csv=lambda: found.largest,
             name="largest_differences",
         )
     return page

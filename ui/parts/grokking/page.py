@@ -3,14 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-import streamlit as st
-
 from archive.store import Archive
 from ui.models.address import permalink
 from ui.models.grokking.progress import GrokkingChoices
 from ui.models.series import RunChoice
-
-CANNOT = "What this picture cannot tell"
+from ui.widgets import here
 
 
 @dataclass(frozen=True)
@@ -24,7 +21,7 @@ class GrokkingPage:
     @property
     def link(self) -> str:
         """The address that brings every choice back."""
-        return permalink(st.context.url or "", self.runs, self.choices)
+        return permalink(here(), self.runs, self.choices)
 
     @property
     def which(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import streamlit as st
 from queries.grokking_progress import GrokkingProgress
 from queries.loss_curves import LossCurves, loss_curves
 from queries.reading.tables import floats
+from ui.menu import PLOTLY, share, share_answer, under
 from ui.models.bundles import Bundle
 from ui.models.curves.figure import draw_bundles, left_out
 from ui.models.curves.page import as_csv, notes, points_per_run
@@ -27,11 +28,10 @@ from ui.models.grokking.progress import (
     sorted_limits,
     whose_frequencies,
 )
-from ui.models.sql.page import to_csv
 from ui.models.text import plural
-from ui.parts.grokking.page import CANNOT, GrokkingPage
+from ui.parts.grokking.page import GrokkingPage
 from ui.state import ask
-from ui.widgets import PLOTLY, say, share, to_fill, under
+from ui.widgets import CANNOT, say, to_fill
 
 Spans = Mapping[str, Sequence[Span]]
 
@@ -43,7 +43,7 @@ def draw_progress(page: GrokkingPage, progress: GrokkingProgress) -> None:
         drawn = one_run(progress, page.choices.focus)
         missing, fine = sorted_limits(progress.limits)
         _losses(page, progress, drawn, by_run)
-        _share(page, progress, progress.python, progress.sql, lambda: to_csv(progress.table).decode())
+        _share(page, progress, progress.python, progress.sql, lambda: progress.table)
     else:
         answers = _answers(page, progress)
         drawn = all_runs(answers)
@@ -128,7 +128,7 @@ def _phases(page: GrokkingPage, progress: GrokkingProgress, by_run: Spans) -> No
             link=page.link,
             python=progress.python,
             sql=progress.sql,
-            csv=lambda: to_csv(progress.ends).decode(),
+            csv=lambda: progress.ends,
             name="grokking_phases",
         )
     if len(by_run) > MOST_ROWS:
@@ -152,10 +152,4 @@ def _measures(page: GrokkingPage, progress: GrokkingProgress, by_run: Spans) -> 
     figure = measures_figure(progress, focus, by_run.get(focus, ()), x_scale=page.choices.x_scale)
     st.plotly_chart(figure, key="measures", config=PLOTLY, alt=measures_in_words(progress, focus))
     with under(measures_key(progress, focus)):
-        share(
-            link=page.link,
-            python=progress.python,
-            sql=progress.sql,
-            csv=lambda: to_csv(progress.table).decode(),
-            name="grokking_measures",
-        )
+        share_answer(progress, link=page.link, name="grokking_measures")

@@ -4,6 +4,7 @@ import streamlit as st
 
 from archive.errors import NotComparable, UsageError
 from queries.key_frequency_history import KeyFrequencyHistory, key_frequency_history
+from ui.menu import PLOTLY, share_answer, under
 from ui.models.grokking.progress import sorted_limits
 from ui.models.grokking.seed_frequencies import (
     MOST_ROWS,
@@ -12,10 +13,9 @@ from ui.models.grokking.seed_frequencies import (
     seeds_in_words,
     seeds_table,
 )
-from ui.models.sql.page import to_csv
-from ui.parts.grokking.page import CANNOT, GrokkingPage
+from ui.parts.grokking.page import GrokkingPage
 from ui.state import ask
-from ui.widgets import PLOTLY, say, share, to_fill, under, warn
+from ui.widgets import CANNOT, say, to_fill, warn
 
 
 def key_frequencies(page: GrokkingPage) -> KeyFrequencyHistory | NotComparable | UsageError:
@@ -46,13 +46,7 @@ def draw_seeds(page: GrokkingPage, keys: KeyFrequencyHistory | NotComparable | U
         seeds_figure(keys, most_frequencies(keys)), key="seeds", config=PLOTLY, alt=seeds_in_words(keys)
     )
     with under(f"Discs: key at the last checkpoint; area: strength. {keys.sentence}"):
-        share(
-            link=page.link,
-            python=keys.python,
-            sql=keys.sql,
-            csv=lambda: to_csv(keys.table).decode(),
-            name="key_frequencies",
-        )
+        share_answer(keys, link=page.link, name="key_frequencies")
     missing, fine = sorted_limits(keys.limits)
     if keys.n_runs > MOST_ROWS:
         missing.append(f"The first {MOST_ROWS} of {keys.n_runs} runs; choose others in the sidebar.")

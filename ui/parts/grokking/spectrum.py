@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from archive.store import Archive
 from queries.key_frequency_history import KeyFrequencyHistory
+from ui.menu import PLOTLY, share, under
+from ui.models.copies import in_python
 from ui.models.grokking.spectrum import Spectrum, spectrum, spectrum_table
 from ui.models.grokking.spectrum_figure import spectrum_figure, spectrum_in_words, spectrum_notes
-from ui.models.sql.page import to_csv
 from ui.models.text import shorten
-from ui.parts.grokking.page import CANNOT, GrokkingPage
+from ui.parts.grokking.page import GrokkingPage
 from ui.state import ask
-from ui.widgets import PLOTLY, say, share, to_fill, under
+from ui.widgets import CANNOT, say, to_fill
 
 
 def draw_spectrum(page: GrokkingPage, keys: KeyFrequencyHistory | Exception) -> None:
@@ -40,9 +40,9 @@ def draw_spectrum(page: GrokkingPage, keys: KeyFrequencyHistory | Exception) -> 
     with under(_legend(found, final)):
         share(
             link=page.link,
-            python=_python(page.archive, found),
+            python=in_python(page.archive, found.sql),
             sql=found.sql,
-            csv=lambda: to_csv(spectrum_table(found)).decode(),
+            csv=lambda: spectrum_table(found),
             name=f"spectrum_{choices.matrix}_step_{choices.step}",
         )
     say(spectrum_notes(found), [], CANNOT)
@@ -53,11 +53,6 @@ def _legend(found: Spectrum, final: Sequence[int]) -> str:
     if final:
         words += f" Named and full: key there by the chosen rule ({', '.join(map(str, final))})."
     return words + (" Negative coefficients are orange in the map." if found.is_signed else "")
-
-
-def _python(archive: Archive, found: Spectrum) -> str:
-    opened = f"pathscope.open_archive({str(archive.layout.database)!r})"
-    return f'{opened}.query("""\\\n{found.sql}\n""")'
 
 
 def _final_keys(keys: KeyFrequencyHistory | Exception, run: str) -> list[int]:

@@ -10,6 +10,7 @@ from queries.grokking_progress import GrokkingProgress
 from queries.reading.select import Selected, select_runs
 from queries.transition_times import TransitionTimes, transition_times
 from queries.variance_components import variance_components
+from ui.menu import CAMERA_ONLY, share, share_answer, under
 from ui.models.grokking.progress import sorted_limits
 from ui.models.grokking.seed_shares import MOST_GROUPS, crossed_factors, shares_figure, shares_in_words
 from ui.models.grokking.transition_grid import (
@@ -22,13 +23,10 @@ from ui.models.grokking.transition_grid import (
     times_of_level,
     times_of_phase,
 )
-from ui.models.sql.page import to_csv
 from ui.models.text import plural
-from ui.parts.grokking.page import CANNOT, GrokkingPage
+from ui.parts.grokking.page import GrokkingPage
 from ui.state import ask
-from ui.widgets import CAMERA_ONLY, say, share, under
-
-STILL = CAMERA_ONLY
+from ui.widgets import CANNOT, say
 
 
 def draw_times(page: GrokkingPage, progress: GrokkingProgress) -> None:
@@ -54,14 +52,14 @@ def draw_times(page: GrokkingPage, progress: GrokkingProgress) -> None:
     if not found.cells:
         say([_no_times(times, event, progress), *grid_notes(found)], [], CANNOT)
         return
-    st.plotly_chart(grid_figure(found), key="times", config=STILL, alt=grid_in_words(found, event))
+    st.plotly_chart(grid_figure(found), key="times", config=CAMERA_ONLY, alt=grid_in_words(found, event))
     numbers = answer.table if isinstance(answer, TransitionTimes) else progress.ends
     with under(f"Step of {event}, {plural(found.n_runs, 'run')}. {answer.sentence}"):
         share(
             link=page.link,
             python=answer.python,
             sql=answer.sql,
-            csv=lambda: to_csv(numbers).decode(),
+            csv=lambda: numbers,
             name="transition_times",
         )
     missing, fine = sorted_limits(answer.limits)
@@ -89,15 +87,9 @@ def _whose(page: GrokkingPage, selected: Selected) -> None:
     except (NotComparable, UsageError) as error:
         say([str(error)], [], CANNOT)
         return
-    st.plotly_chart(shares_figure(found), key="shares", config=STILL, alt=shares_in_words(found))
+    st.plotly_chart(shares_figure(found), key="shares", config=CAMERA_ONLY, alt=shares_in_words(found))
     with under(found.sentence):
-        share(
-            link=page.link,
-            python=found.python,
-            sql=found.sql,
-            csv=lambda: to_csv(found.table).decode(),
-            name="variance_components",
-        )
+        share_answer(found, link=page.link, name="variance_components")
     missing, fine = sorted_limits(found.limits)
     n_groups = len(found.table["group"].unique())
     if n_groups > MOST_GROUPS:

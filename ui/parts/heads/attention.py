@@ -6,6 +6,7 @@ from pathlib import Path
 import streamlit as st
 
 from queries.head import Head
+from ui.menu import CAMERA_ONLY, share, under
 from ui.models.heads.attention import (
     LOOKS,
     Pattern,
@@ -19,11 +20,10 @@ from ui.models.heads.attention import (
     stored_items,
     token_texts,
 )
-from ui.models.sql.page import to_csv
 from ui.models.text import escape_markdown, shorten
 from ui.parts.heads.page import HeadsPage
 from ui.state import ask
-from ui.widgets import CAMERA_ONLY, share, to_fill, under
+from ui.widgets import to_fill
 
 HERE = Path(__file__).parent
 FILL = "pathscope ingest STUDY.toml --fill attention_pattern"
@@ -97,7 +97,7 @@ def _draw(page: HeadsPage, pattern: Pattern, python: str) -> None:
             link=page.link,
             python=f"{python}.patterns",
             sql=pattern_sql(pattern, head),
-            csv=lambda: to_csv(matrix_csv(pattern)).decode(),
+            csv=lambda: matrix_csv(pattern),
             name=f"attention_{head}_{pattern.item}",
         )
 

@@ -1,7 +1,9 @@
 """One head: its score over training in every run, its partners, where it looks, its other scores."""
 
+from functools import partial
 from typing import Any
 
+import pyarrow as pa
 import streamlit as st
 
 from archive.errors import NotComparable, UsageError
@@ -9,8 +11,10 @@ from queries.head import Head
 from queries.head import head as ask_head
 from queries.head_score_history import head_score_history
 from queries.reading.heads import parse_head
+from ui.menu import CAMERA_ONLY, PLOTLY, share, share_answer, under
+from ui.models.copies import to_csv
 from ui.models.grokking.progress import sorted_limits
-from ui.models.heads.curves import head_curves_figure, head_curves_in_words
+from ui.models.heads.curves import head_curves_figure, head_curves_in_words, hidden_scores
 from ui.models.heads.page import CURVES
 from ui.models.heads.partners import (
     last_of,
@@ -18,15 +22,16 @@ from ui.models.heads.partners import (
     partners_table,
     profile_figure,
     profile_in_words,
+    profile_sql,
+    profile_table,
     profiles,
     scores_table,
     sparse_steps,
 )
-from ui.models.sql.page import to_csv
-from ui.models.text import escape_markdown
-from ui.parts.heads.page import CANNOT, HeadsPage
+from ui.models.text import escape_markdown, plural
+from ui.parts.heads.page import HeadsPage
 from ui.state import ask
-from ui.widgets import CAMERA_ONLY, PLOTLY, say, share, to_fill, under, warn
+from ui.widgets import CANNOT, say, to_fill, warn
 
 PARTNERS = 5
 FILL = "pathscope ingest STUDY.toml --fill q_composition --fill k_composition --fill v_composition"
@@ -47,20 +52,20 @@ def draw_curves(page: HeadsPage) -> None:
     )
     what = "the best head at the end" if of_each else choices.head
     st.plotly_chart(
-        head_curves_figure(found, choices.focus, step=choices.step, x_scale=choices.x_scale),
+        head_curves_figure(
+            found, choices.focus, step=choices.step, x_scale=choices.x_scale, y_scale=choices.y_scale
+        ),
         key="curves",
         config=PLOTLY,
         alt=head_curves_in_words(found, what, choices.focus),
     )
     with under(f"A line a run, of {what}; no mean. Dotted: the slider's step. {found.sentence}"):
-        share(
-            link=page.link,
-            python=found.python,
-            sql=found.sql,
-            csv=lambda: to_csv(found.table).decode(),
-            name=f"head_{choices.head}",
-        )
+        share_answer(found, link=page.link, name=f"head_{choices.head}")
     missing, fine = sorted_limits(found.limits)
+    n_hidden = hidden_scores(found) if choices.y_scale == "log" else 0
+    if n_hidden:
+        words = "has" if n_hidden == 1 else "have"
+        missing.insert(0, f"{plural(n_hidden, 'score')} at or below 0 {words} no place on a log axis.")
     say([*page.not_drawn, *missing], fine, CANNOT)
 
 
@@ -138,6 +143,7 @@ def _profiles(page: HeadsPage, found: Head) -> None:
         to_fill(words, "pathscope ingest STUDY.toml --fill head.distance_profile --fill head.class_profile")
         return
     for k, profile in enumerate(known):
+        table = profile_table(profile)
         st.plotly_chart(
             profile_figure(profile, unit="attention"),
             key=f"profile-{k}",
@@ -145,6 +151,17 @@ def _profiles(page: HeadsPage, found: Head) -> None:
             alt=profile_in_words(profile, page.choices.head),
         )
         st.caption(escape_markdown(f"On {profile['eval_set']}, step {profile['step']:,}."))
+        share(
+            link=page.link,
+            python=f"{found.python}.profiles",
+            sql=profile_sql(profile, *parse_head(page.choices.head)),
+            csv=partial(_csv, table),
+            name=f"{page.choices.head}_profile_{k}",
+        )
+
+
+def _csv(table: pa.Table) -> str:
+    return to_csv(table).decode()
 
 
 def _scores(page: HeadsPage, found: Head) -> None:
@@ -166,10 +183,4 @@ def _scores(page: HeadsPage, found: Head) -> None:
         },
     )
     with under(found.sentence):
-        share(
-            link=page.link,
-            python=found.python,
-            sql=found.sql,
-            csv=lambda: to_csv(found.table).decode(),
-            name=f"scores_{page.choices.head}",
-        )
+        share_answer(found, link=page.link, name=f"scores_{page.choices.head}")

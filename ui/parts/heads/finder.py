@@ -8,13 +8,13 @@ import streamlit as st
 from archive.errors import NotComparable, UsageError
 from queries.head_score_history import HeadScoreHistory
 from queries.head_scores import HeadScores, head_scores
+from ui.menu import CAMERA_ONLY, share_answer, under
 from ui.models.grokking.progress import sorted_limits
 from ui.models.heads.grid import grid_figure, grid_in_words, grid_notes
 from ui.models.heads.page import MOST_ROWS, finder, grid, peak_of, usable_sorts
-from ui.models.sql.page import to_csv
-from ui.parts.heads.page import CANNOT, HeadsPage
+from ui.parts.heads.page import HeadsPage
 from ui.state import ask
-from ui.widgets import CAMERA_ONLY, say, share, under, warn
+from ui.widgets import CANNOT, say, warn
 
 # a narrow window shows the first of them
 COLUMNS = {
@@ -37,13 +37,7 @@ def draw_grid(page: HeadsPage, scores: HeadScores, history: HeadScoreHistory) ->
     )
     words = f"Colours span the scores of all of training. Frame: {page.choices.head}. {scores.sentence}"
     with under(words):
-        share(
-            link=page.link,
-            python=scores.python,
-            sql=scores.sql,
-            csv=lambda: to_csv(scores.table).decode(),
-            name=f"heads_step_{page.choices.step}",
-        )
+        share_answer(scores, link=page.link, name=f"heads_step_{page.choices.step}")
     missing, fine = sorted_limits(scores.limits)
     say([*grid_notes(found), *missing], fine, CANNOT)
 
@@ -121,13 +115,7 @@ def draw_finder(page: HeadsPage, scores: HeadScores, history: HeadScoreHistory) 
         if n_there < n_asked:
             missing.append(f"{n_asked - n_there} of {n_asked} runs have no checkpoint at that very step.")
     with under("A row chooses its head for the figures above."):
-        share(
-            link=page.link,
-            python=scores.python,
-            sql=scores.sql,
-            csv=lambda: to_csv(scores.table).decode(),
-            name="finder",
-        )
+        share_answer(scores, link=page.link, name="finder")
     say(missing, [], CANNOT)
     return page
 

@@ -7,6 +7,7 @@ import streamlit as st
 from archive.errors import NotComparable, UsageError
 from queries.head_scores import HeadScores, head_scores
 from queries.match_heads import MOST_RUNS, match_heads
+from ui.menu import share_answer, under
 from ui.models.component_sets import named
 from ui.models.grokking.progress import sorted_limits
 from ui.models.heads.matches import (
@@ -16,10 +17,9 @@ from ui.models.heads.matches import (
     runs_to_match,
     signature_steps,
 )
-from ui.models.sql.page import to_csv
-from ui.parts.heads.page import CANNOT, HeadsPage
+from ui.parts.heads.page import HeadsPage
 from ui.state import ask
-from ui.widgets import say, share, to_fill, under, warn
+from ui.widgets import CANNOT, here, say, to_fill, warn
 
 FILL = "pathscope ingest STUDY.toml --fill head.signature"
 
@@ -75,7 +75,7 @@ def _matches(page: HeadsPage, runs: tuple[str, ...], n_runs: int, at: int) -> No
         )
     rows = head_matches(found, c.focus, c.head)
     words = {"measure": c.measure, "eval_set": c.eval_set, "variant": c.variant}
-    table = matches_table(rows, _scores(page), page.here, at, words)
+    table = matches_table(rows, _scores(page), here(), at, words)
     number = st.column_config.NumberColumn
     columns = [n for n in table.column_names if n != "identity_gap" or table[n].null_count < table.num_rows]
     st.dataframe(
@@ -113,13 +113,7 @@ def _matches(page: HeadsPage, runs: tuple[str, ...], n_runs: int, at: int) -> No
         },
     )
     with under(matches_in_words(rows, c.head, at)):
-        share(
-            link=page.link,
-            python=found.python,
-            sql=found.sql,
-            csv=lambda: to_csv(found.table).decode(),
-            name=f"matched_heads_{c.head}",
-        )
+        share_answer(found, link=page.link, name=f"matched_heads_{c.head}")
     missing, fine = sorted_limits(found.limits)
     if n_runs > len(runs):
         missing = [

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import streamlit as st
-
 from archive.store import Archive
 from queries.reading.quantities import Which
 from queries.reading.select import RunSelection
@@ -11,9 +9,9 @@ from ui.models.address import permalink
 from ui.models.component_sets import ComponentSet, Measured, named, which_of
 from ui.models.heads.page import HeadChoices, runs_drawn
 from ui.models.series import RunChoice
+from ui.widgets import here
 
 TABLE = "fact_head"
-CANNOT = "What this picture cannot tell"
 
 
 @dataclass(frozen=True)
@@ -29,12 +27,7 @@ class HeadsPage:
     @property
     def link(self) -> str:
         """The address that brings every choice back."""
-        return permalink(self.here, self.runs, self.choices)
-
-    @property
-    def here(self) -> str:
-        """The page's own address."""
-        return st.context.url or ""
+        return permalink(here(), self.runs, self.choices)
 
     @property
     def which(self) -> Which:

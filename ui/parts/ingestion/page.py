@@ -13,6 +13,7 @@ from ui.models.address import permalink
 from ui.models.ingestion.page import IngestChoices
 from ui.models.ingestion.reading import Reading, read
 from ui.state import ask
+from ui.widgets import here
 
 EVERY = 5.0  # seconds between looks
 # a look may take no more than this share of the time, however large the ledger is
@@ -55,7 +56,7 @@ class IngestPage:
     @property
     def link(self) -> str:
         """The address that brings every choice back."""
-        return permalink(st.context.url or "", self.choices)
+        return permalink(here(), self.choices)
 
     @property
     def database(self) -> str:
@@ -66,11 +67,6 @@ class IngestPage:
         """Whether somebody carries out this study at this moment."""
         holder = self.ingests.get(study)
         return holder is not None and holder.alive
-
-    def python(self, sql: str) -> str:
-        """The line that repeats a statement."""
-        copy = ", snapshot=True" if self.archive.snapshot else ""
-        return f'pathscope.open_archive({self.database!r}{copy}).query("""\n{sql}\n""")'
 
 
 def look_around(archive: Archive, choices: IngestChoices) -> IngestPage:

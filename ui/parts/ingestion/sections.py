@@ -6,6 +6,8 @@ import streamlit as st
 
 from archive.upkeep.words import age_words
 from queries.results import readable_sql
+from ui.menu import CAMERA_ONLY, PLOTLY, share, under
+from ui.models.copies import in_python
 from ui.models.ingestion.failures import FAILURES_SQL, MOST_GROUPS, FailureGroup, of_study, with_archive
 from ui.models.ingestion.figure import (
     MOST_BARS,
@@ -21,12 +23,10 @@ from ui.models.ingestion.figure import (
 )
 from ui.models.ingestion.page import STUDIES_SQL, StudyState, commands, notes, studies_table
 from ui.models.ingestion.words import holder_words, queue_words, read_words, refused_words
-from ui.models.sql.page import to_csv
 from ui.models.text import age, count, escape_markdown, plural, shorten, size
 from ui.parts.ingestion.page import EVERY, IngestPage
-from ui.widgets import PLOTLY, say, share, to_fill, under
+from ui.widgets import say, to_fill
 
-STILL = PLOTLY | {"displayModeBar": False}
 CANNOT = "What these counts cannot tell"
 # what people look for first, as long as a narrow window has room
 COLUMNS = (
@@ -84,7 +84,7 @@ def draw_studies(page: IngestPage) -> None:
     st.subheader("By study", anchor=False)
     shown = bars(studies)
     if shown:
-        st.plotly_chart(bars_figure(shown), key="studies_bars", config=STILL, alt=bars_in_words(shown))
+        st.plotly_chart(bars_figure(shown), key="studies_bars", config=CAMERA_ONLY, alt=bars_in_words(shown))
     paces = {s.label: s.pace(now=page.now, running=page.runs_now(s.study)) for s in studies}
     table = studies_table(studies, paces)
     number = partial(st.column_config.NumberColumn, format="localized")
@@ -128,9 +128,9 @@ def draw_studies(page: IngestPage) -> None:
     with under(words):
         share(
             link=page.link,
-            python=page.python(STUDIES_SQL),
+            python=in_python(page.archive, STUDIES_SQL),
             sql=STUDIES_SQL,
-            csv=lambda: to_csv(table).decode(),
+            csv=lambda: table,
             name="studies",
         )
     say(
@@ -183,9 +183,9 @@ def draw_over_time(page: IngestPage) -> None:
     with under("Each step is a commit. Cells that were measured again count again."):
         share(
             link=page.link,
-            python=page.python(sql),
+            python=in_python(page.archive, sql),
             sql=sql,
-            csv=lambda: to_csv(over_time(page.archive, most=1_000_000_000)).decode(),
+            csv=lambda: over_time(page.archive, most=1_000_000_000),
             name="cells_over_time",
         )
     say(thinned(table, names, len([s for s in studies if s.n_commits])), [], CANNOT)
@@ -219,9 +219,9 @@ def draw_failures(page: IngestPage) -> None:
         with under("One line a kind of error; the message and the traceback are those of the newest."):
             share(
                 link=page.link,
-                python=page.python(FAILURES_SQL),
+                python=in_python(page.archive, FAILURES_SQL),
                 sql=FAILURES_SQL,
-                csv=lambda: to_csv(page.archive.query(FAILURES_SQL)).decode(),
+                csv=lambda: page.archive.query(FAILURES_SQL),
                 name="failures",
             )
     if page.queue.refused:

@@ -7,6 +7,8 @@ import streamlit as st
 
 from archive.upkeep.integrity import SKETCHED
 from queries.results import readable_sql
+from ui.menu import PLOTLY, share, under
+from ui.models.copies import in_python
 from ui.models.integrity.chain import (
     DISTANCES_SQL,
     MOST_CHECKPOINTS,
@@ -22,11 +24,10 @@ from ui.models.integrity.chain import (
 )
 from ui.models.integrity.page import command
 from ui.models.sources.page import web_address
-from ui.models.sql.page import to_csv
 from ui.models.text import count, plural, shorten
 from ui.parts.integrity.page import LINK, TALL, IntegrityPage
 from ui.state import ask
-from ui.widgets import PLOTLY, say, share, to_fill, under
+from ui.widgets import say, to_fill
 
 
 def draw_chain(page: IntegrityPage) -> None:
@@ -56,9 +57,9 @@ def draw_chain(page: IntegrityPage) -> None:
         ):
             share(
                 link=page.link,
-                python=page.python(sql),
+                python=in_python(page.archive, sql),
                 sql=sql,
-                csv=lambda: to_csv(chain_table(chain.ledger)).decode(),
+                csv=lambda: chain_table(chain.ledger),
                 name="chain",
             )
     else:
@@ -75,7 +76,7 @@ def draw_chain(page: IntegrityPage) -> None:
         ],
         "What this chain cannot tell",
     )
-    _findings(page, chain, judge)
+    _findings(chain, judge)
 
 
 def _chain(page: IntegrityPage) -> tuple[Chain, int]:
@@ -94,7 +95,7 @@ def _chain(page: IntegrityPage) -> tuple[Chain, int]:
     return Chain(found, others, len(some)), len(near)
 
 
-def _findings(page: IntegrityPage, chain: Chain, judge: str) -> None:
+def _findings(chain: Chain, judge: str) -> None:
     new = chain.ledger.new
     if new:
         st.warning(
@@ -145,7 +146,7 @@ def _findings(page: IntegrityPage, chain: Chain, judge: str) -> None:
         if not chain.has_distances:
             st.download_button(
                 "Download CSV",
-                lambda: to_csv(chain_table(chain.ledger)).decode(),
+                lambda: chain_table(chain.ledger),
                 "chain.csv",
                 "text/csv",
                 icon=":material/download:",

@@ -8,12 +8,13 @@ import streamlit as st
 
 from archive.upkeep.integrity import SKETCHED
 from archive.upkeep.waiting import read_queue
+from ui.menu import share, under
+from ui.models.copies import in_python
 from ui.models.integrity.page import CHECKED_SQL, MOST_SUSPECTS, command, kept, runs_table, verdict
-from ui.models.sql.page import to_csv
 from ui.models.text import age, count, escape_markdown, plural
 from ui.parts.integrity.page import TALL, IntegrityPage
 from ui.state import ask
-from ui.widgets import share, to_fill, under
+from ui.widgets import to_fill
 
 
 def draw_verdict(page: IntegrityPage) -> None:
@@ -60,9 +61,9 @@ def draw_verdict(page: IntegrityPage) -> None:
         ):
             share(
                 link=page.link,
-                python=page.python(sql),
+                python=in_python(page.archive, sql),
                 sql=sql,
-                csv=lambda: to_csv(table).decode(),
+                csv=lambda: table,
                 name="runs_checked",
             )
 

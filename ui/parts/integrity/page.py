@@ -9,6 +9,7 @@ from queries.results import readable_sql
 from ui.models.address import permalink
 from ui.models.integrity.page import IntegrityChoices, RunChecks
 from ui.models.series import RunChoice
+from ui.widgets import here
 
 TALL = 12  # rows that a table shows before it scrolls
 WHEN = st.column_config.DatetimeColumn("When", format="YYYY-MM-DD HH:mm", timezone="UTC")
@@ -29,7 +30,7 @@ class IntegrityPage:
     @property
     def link(self) -> str:
         """The address that brings every choice back."""
-        return permalink(st.context.url or "", self.asked, self.choices)
+        return permalink(here(), self.asked, self.choices)
 
     @property
     def database(self) -> str:
@@ -46,8 +47,3 @@ class IntegrityPage:
         if len(self.runs) == self.n_known:  # a list of ten thousand numbers is no reading
             sql = sql.replace("(SELECT unnest($ids))", "(SELECT id FROM run)")
         return readable_sql(sql, {"ids": list(self.ids), **more})
-
-    def python(self, sql: str) -> str:
-        """The line that repeats a statement."""
-        copy = ", snapshot=True" if self.archive.snapshot else ""
-        return f'pathscope.open_archive({self.database!r}{copy}).query("""\n{sql}\n""")'

@@ -3,6 +3,8 @@
 import pyarrow as pa
 import streamlit as st
 
+from ui.menu import share, under
+from ui.models.copies import in_python
 from ui.models.integrity.page import (
     EQUAL_SQL,
     EXCLUSIONS_SQL,
@@ -13,11 +15,10 @@ from ui.models.integrity.page import (
     of_runs,
 )
 from ui.models.sources.page import web_address
-from ui.models.sql.page import to_csv
 from ui.models.text import count, plural
 from ui.parts.integrity.page import LINK, TALL, WHEN, IntegrityPage
 from ui.state import ask
-from ui.widgets import say, share, under
+from ui.widgets import say
 
 
 def draw_suspects(page: IntegrityPage) -> None:
@@ -57,9 +58,9 @@ def draw_suspects(page: IntegrityPage) -> None:
     ):
         share(
             link=page.link,
-            python=page.python(sql),
+            python=in_python(page.archive, sql),
             sql=sql,
-            csv=lambda: to_csv(table).decode(),
+            csv=lambda: table,
             name="suspects",
         )
     say(
@@ -111,9 +112,9 @@ def draw_equal(page: IntegrityPage) -> None:
     with under("Sets to look at come first."):
         share(
             link=page.link,
-            python=page.python(sql),
+            python=in_python(page.archive, sql),
             sql=sql,
-            csv=lambda: to_csv(table).decode(),
+            csv=lambda: table,
             name="equal_weights",
         )
 
@@ -143,8 +144,8 @@ def draw_exclusions(page: IntegrityPage) -> None:
     with under("An exclusion that was taken back stays here."):
         share(
             link=page.link,
-            python=page.python(sql),
+            python=in_python(page.archive, sql),
             sql=sql,
-            csv=lambda: to_csv(table).decode(),
+            csv=lambda: table,
             name="exclusions",
         )

@@ -4,13 +4,13 @@ import math
 
 import streamlit as st
 
+from ui.menu import share, under
 from ui.models.grokking.progress import sorted_limits
 from ui.models.neuron.page import peak, share_of_tokens, statistics, threshold
 from ui.models.neuron.text import examples_html, examples_in_words, examples_of
-from ui.models.sql.page import to_csv
 from ui.models.text import number
 from ui.parts.neuron.page import CANNOT, NeuronPage
-from ui.widgets import say, share, under
+from ui.widgets import say
 
 
 def draw_statistics(page: NeuronPage) -> None:
@@ -38,7 +38,7 @@ def draw_examples(page: NeuronPage) -> None:
             link=page.link,
             python=found.python,
             sql=found.sql,
-            csv=lambda: to_csv(found.table.drop_columns(["tokens"])).decode(),
+            csv=lambda: found.table.drop_columns(["tokens"]),
             name=f"{choices.name}_step_{choices.step}",
         )
     missing, fine = sorted_limits(found.limits)

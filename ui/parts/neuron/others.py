@@ -6,7 +6,9 @@ import streamlit as st
 
 from archive.errors import NotComparable, PathscopeError, UsageError
 from queries.neuron import neuron
+from ui.menu import share, under
 from ui.models.component_sets import ComponentSet, named, which_of
+from ui.models.copies import opened
 from ui.models.neuron.lookalikes import MOST_RUNS, lookalikes, lookalikes_in_words, lookalikes_table
 from ui.models.neuron.matches import (
     COMMAND,
@@ -23,11 +25,10 @@ from ui.models.neuron.matches import (
 )
 from ui.models.neuron.page import CONTEXTS, peak
 from ui.models.neuron.text import examples_html
-from ui.models.sql.page import to_csv
 from ui.models.text import distinguish, escape_markdown, plural
 from ui.parts.neuron.page import CANNOT, NeuronPage
-from ui.state import ask
-from ui.widgets import say, share, under, warn
+from ui.state import ask, for_this_archive
+from ui.widgets import here, say, warn
 
 SIDE_BY_SIDE = 6  # examples of each
 
@@ -65,7 +66,7 @@ def draw_others(page: NeuronPage, known: ComponentSet) -> NeuronPage:
 
 def _table(page: NeuronPage, comparison: Comparison, found: Matches, at: int) -> None:
     number = st.column_config.NumberColumn
-    table = matches_table(found, page.here, page.choices.eval_set)
+    table = matches_table(found, here(), page.choices.eval_set)
     first = comparison.steps[0]
     columns = ["run", "match", "page", "excess", "similarity", "null_mean", "first_excess", "start"]
     if at == first:
@@ -78,7 +79,7 @@ def _table(page: NeuronPage, comparison: Comparison, found: Matches, at: int) ->
         height=320 if table.num_rows > 8 else "content",
         alt=f"The neuron of each other run that is most like {page.choices.name} at step {at}",
         column_config={
-            "run": st.column_config.TextColumn("Run", width="medium"),
+            "run": st.column_config.TextColumn("Run", width="large"),
             "match": st.column_config.TextColumn("Match", pinned=True),
             "excess": number("Excess", format="%.3f", help="Correlation less what a rotated basis gives"),
             "similarity": number("Correlation", format="%.3f", help="Over all tokens of the eval set"),
@@ -98,9 +99,9 @@ def _table(page: NeuronPage, comparison: Comparison, found: Matches, at: int) ->
     with under(f"{where} {matches_in_words(found, page.choices.name, at)}"):
         share(
             link=page.link,
-            python=f"pathscope.match_neurons({page.opened}, step={at}, top=100_000).table",
+            python=f"pathscope.match_neurons({opened(page.archive)}, step={at}, top=100_000).table",
             sql=found.sql,
-            csv=lambda: to_csv(matches_csv_table(found)).decode(),
+            csv=lambda: matches_csv_table(found),
             name=f"{page.choices.name}_in_other_runs",
         )
     missing = [f"The first {MOST_ROWS} of {len(found.rows)} runs; the CSV has all of them."]
@@ -159,7 +160,7 @@ def _stand_in(page: NeuronPage, known: ComponentSet) -> NeuronPage:
     with st.container(border=True):
         st.markdown("No comparison of two models is there; a study with `[compare]` makes them:")
         st.code(STUDY, language="toml")
-        st.code(COMMAND, language="bash")
+        st.code(for_this_archive(COMMAND), language="bash", wrap_lines=True)
     alike = st.toggle(
         "Look for neurons with the same top examples",
         key="alike",
@@ -195,7 +196,7 @@ def _alike(page: NeuronPage, known: ComponentSet) -> None:
         return
     number = st.column_config.NumberColumn
     st.dataframe(
-        lookalikes_table(found, page.here, c.eval_set, c.step),
+        lookalikes_table(found, here(), c.eval_set, c.step),
         key="lookalikes",
         hide_index=True,
         height="content",
@@ -216,7 +217,7 @@ def _alike(page: NeuronPage, known: ComponentSet) -> None:
             link=page.link,
             python=page.found.python,
             sql=found.sql,
-            csv=lambda: to_csv(lookalikes_table(found, page.here, c.eval_set, c.step)).decode(),
+            csv=lambda: lookalikes_table(found, here(), c.eval_set, c.step),
             name=f"{c.name}_same_examples",
         )
     without = [f"{plural(found.n_runs_without, 'more run')} not looked at, or without examples at this step."]

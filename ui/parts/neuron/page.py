@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
-import streamlit as st
-
 from archive.store import Archive
 from queries.neuron import Neuron
 from ui.models.address import permalink
 from ui.models.neuron.page import NeuronChoices
 from ui.models.series import RunChoice
+from ui.widgets import here
 
 CANNOT = "What this page cannot tell"
 
@@ -25,20 +24,9 @@ class NeuronPage:
     @property
     def link(self) -> str:
         """The address that brings every choice back."""
-        return permalink(self.here, self.runs, self.choices)
-
-    @property
-    def here(self) -> str:
-        """The page's own address."""
-        return st.context.url or ""
+        return permalink(here(), self.runs, self.choices)
 
     @property
     def run(self) -> str:
         """The run whose neuron it is."""
         return self.choices.focus
-
-    @property
-    def opened(self) -> str:
-        """The archive in a line of Python."""
-        copy = ", snapshot=True" if self.archive.snapshot else ""
-        return f"pathscope.open_archive({str(self.archive.layout.database)!r}{copy})"

@@ -10,13 +10,13 @@ from archive.store import Archive
 from queries.problems.asking import Part
 from queries.render import GROUPS
 from queries.results import Answer
+from ui.menu import PLOTLY, share, under
 from ui.models.questions.answers import ask_part, facts, origins, shown_rows
 from ui.models.questions.figure import on_page
 from ui.models.questions.options import Given
-from ui.models.sql.page import to_csv
 from ui.models.text import escape_markdown, plural, with_code
 from ui.state import ask
-from ui.widgets import PLOTLY, share, under, warn
+from ui.widgets import warn
 
 
 def draw_answer(
@@ -50,7 +50,7 @@ def draw_answer(
             link=link,
             python=answer.python,
             sql=answer.sql,
-            csv=lambda: to_csv(answer.table).decode(),
+            csv=lambda: answer.table,
             name=f"{number}{letter}",
             command=command,
         )

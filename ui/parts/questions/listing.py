@@ -61,8 +61,8 @@ def _section(section: Section, k: int) -> None:
         alt=f"Open problems of the section {section.title}: number, title, state, how many of its questions can be asked",
         column_config={
             "number": text("No.", width=55, pinned=True),
-            "title": text("Problem", width=490),
             "state": text("State", width=160),
+            "title": text("Problem", width=490),
             "answers": text("Can be asked", width=110, help="How many of its questions, of how many runs"),
         },
     )

@@ -11,19 +11,19 @@ from archive.errors import NotComparable, UsageError
 from queries.neuron import Neuron, neuron
 from queries.search_effects import SearchEffects
 from queries.search_neurons import SearchNeurons
+from ui.menu import CAMERA_ONLY, PLOTLY, share, share_answer, under
 from ui.models.component_sets import ComponentSet, named, which_of
 from ui.models.grokking.progress import sorted_limits
 from ui.models.neuron.page import peak
 from ui.models.search.figures import counts_in_words, layers_figure, not_drawn, runs_figure
 from ui.models.search.page import MOST_ROWS, counts, course, effects_table, label_of, neurons_table
 from ui.models.search.text import examples_html, examples_in_words
-from ui.models.sql.page import to_csv
 from ui.models.text import escape_markdown, plural
 from ui.parts.search.page import CANNOT, SearchPage
+from ui.pickers import scale_picker
 from ui.state import ask
-from ui.widgets import PLOTLY, say, scale_picker, share, under, warn
+from ui.widgets import here, say, warn
 
-STILL = PLOTLY | {"displayModeBar": False}
 WINDOW = 40  # tokens either side of a peak: a searched text may be long
 
 
@@ -50,7 +50,7 @@ def draw_course(page: SearchPage, found: SearchNeurons | SearchEffects) -> Searc
         st.plotly_chart(
             layers_figure(rows, step=page.choices.step, x_scale=x_scale),
             key="course_layers",
-            config=STILL,
+            config=CAMERA_ONLY,
             alt=f"A cell a layer and checkpoint, mean over runs. {told}",
         )
     with under(
@@ -61,7 +61,7 @@ def draw_course(page: SearchPage, found: SearchNeurons | SearchEffects) -> Searc
             link=page.link,
             python=f"{found.python}.history",
             sql=found.sql,
-            csv=lambda: to_csv(found.history).decode(),
+            csv=lambda: found.history,
             name="search_over_training",
         )
     say(not_drawn(rows), [], CANNOT)
@@ -78,22 +78,16 @@ def draw_neurons(page: SearchPage, found: SearchNeurons | SearchEffects) -> None
         return
     labels = [label_of(r) for r in found.table.slice(0, MOST_ROWS).to_pylist()]
     if isinstance(found, SearchNeurons):
-        _show(neurons_table(found, page.base), labels, _MATCHES, "with matches, expected matches and q")
+        _show(neurons_table(found, here()), labels, _MATCHES, "with matches, expected matches and q")
     else:
-        _show(effects_table(found, page.base), labels, _EFFECTS, "with their effect on the token's logit")
+        _show(effects_table(found, here()), labels, _EFFECTS, "with their effect on the token's logit")
     n = found.table.num_rows
     if n > MOST_ROWS:
         st.caption(f"The first {MOST_ROWS} of {n:,} rows; the CSV has all of them.")
     with under(
         f"{plural(found.n_runs, 'run')}. A row shows its examples below; open leads to the neuron's page."
     ):
-        share(
-            link=page.link,
-            python=found.python,
-            sql=found.sql,
-            csv=lambda: to_csv(found.table).decode(),
-            name="search_neurons",
-        )
+        share_answer(found, link=page.link, name="search_neurons")
     _limits(found)
 
 
@@ -142,7 +136,7 @@ def draw_examples(page: SearchPage, found: SearchNeurons | SearchEffects, tops: 
             link=page.link,
             python=one.python,
             sql=one.sql,
-            csv=lambda: to_csv(one.table.drop_columns(["tokens"])).decode(),
+            csv=lambda: one.table.drop_columns(["tokens"]),
             name=f"examples_{row['neuron']}",
         )
 

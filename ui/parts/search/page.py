@@ -1,8 +1,6 @@
 """What the sections of the Search page share."""
 
-from dataclasses import dataclass, replace
-
-import streamlit as st
+from dataclasses import dataclass
 
 from archive.store import Archive
 from queries.reading.quantities import Which
@@ -11,6 +9,7 @@ from ui.models.address import permalink
 from ui.models.component_sets import ComponentSet, which_of
 from ui.models.search.page import SearchChoices
 from ui.models.series import RunChoice
+from ui.widgets import here, with_later
 
 CANNOT = "What this search cannot tell"
 
@@ -28,14 +27,7 @@ class SearchPage:
     @property
     def link(self) -> str:
         """The address that brings every choice back, also that of the section further down."""
-        chosen = st.session_state.get("neuron") or st.query_params.get("neuron", "")
-        choices = self.choices if self.choices.neuron else replace(self.choices, neuron=str(chosen))
-        return permalink(st.context.url or "", self.runs, choices)
-
-    @property
-    def base(self) -> str:
-        """The explorer's address, ending with "/"."""
-        return (st.context.url or "").split("?")[0].rpartition("/")[0] + "/"
+        return permalink(here(), self.runs, with_later(self.choices))
 
     @property
     def which(self) -> Which:

@@ -7,15 +7,15 @@ import streamlit as st
 from archive.errors import NotComparable, UsageError
 from queries.search_heads import SearchHeads, search_heads
 from queries.search_neurons import SearchNeurons
+from ui.menu import share, share_answer, under
 from ui.models.component_sets import ComponentSet, component_sets, which_of
 from ui.models.grokking.progress import sorted_limits
 from ui.models.marked_text import with_signs
 from ui.models.search.page import KINDS, LOSSES, PATTERNS, heads_table, hits_table, steps_of
-from ui.models.sql.page import to_csv
 from ui.models.text import escape_markdown, plural
 from ui.parts.search.page import SearchPage
 from ui.state import ask
-from ui.widgets import say, share, to_fill, under, warn
+from ui.widgets import here, say, to_fill, warn
 
 HEADS_FILL = "pathscope ingest STUDY.toml --fill attention_pattern"
 
@@ -56,7 +56,7 @@ def draw_hits(page: SearchPage, found: SearchNeurons) -> None:
     linked = any(s.eval_set == page.known.eval_set for s in losses)
     number = st.column_config.NumberColumn
     st.dataframe(
-        hits_table(found, page.base, page.known.eval_set, linked=linked),
+        hits_table(found, here(), page.known.eval_set, linked=linked),
         key="hits",
         hide_index=True,
         height=320 if found.hits.num_rows > 8 else "content",
@@ -80,7 +80,7 @@ def draw_hits(page: SearchPage, found: SearchNeurons) -> None:
             link=page.link,
             python=f"{found.python}.hits",
             sql=found.sql,
-            csv=lambda: to_csv(found.hits.drop_columns(["tokens", "marked"])).decode(),
+            csv=lambda: found.hits.drop_columns(["tokens", "marked"]),
             name="search_hits",
         )
 
@@ -139,7 +139,7 @@ def _ask_heads(page: SearchPage, sets: Sequence[ComponentSet]) -> SearchHeads:
 def _heads_table(page: SearchPage, found: SearchHeads) -> None:
     number = st.column_config.NumberColumn
     st.dataframe(
-        heads_table(found, page.base),
+        heads_table(found, here()),
         key="heads_found",
         hide_index=True,
         height=320 if found.table.num_rows > 8 else "content",
@@ -157,10 +157,4 @@ def _heads_table(page: SearchPage, found: SearchHeads) -> None:
         },
     )
     with under(f"{plural(found.n_runs, 'run')}, {plural(found.n_places, 'place')} in the frozen items."):
-        share(
-            link=page.link,
-            python=found.python,
-            sql=found.sql,
-            csv=lambda: to_csv(found.table).decode(),
-            name="search_heads",
-        )
+        share_answer(found, link=page.link, name="search_heads")

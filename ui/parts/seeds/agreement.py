@@ -1,10 +1,10 @@
 """Runs × runs at one step, and pairs over training."""
 
-from urllib.parse import urlencode
-
 import streamlit as st
 
 from archive.errors import NotComparable, UsageError
+from ui.menu import PLOTLY, share, under
+from ui.models.address import page_address
 from ui.models.grokking.progress import sorted_limits
 from ui.models.seeds.agreement import (
     MEANINGS,
@@ -21,11 +21,11 @@ from ui.models.seeds.agreement import (
 from ui.models.seeds.matrix import COLOURS, matrix_figure, matrix_in_words, matrix_key, matrix_width
 from ui.models.seeds.page import Compared, Kind
 from ui.models.seeds.training import training_figure, training_in_words, training_notes
-from ui.models.sql.page import to_csv
 from ui.models.text import distinguish, escape_markdown, plural
-from ui.parts.seeds.page import CANNOT, SeedsPage, asked_for
+from ui.parts.seeds.page import SeedsPage, asked_for
+from ui.pickers import scale_picker
 from ui.state import ask
-from ui.widgets import PLOTLY, say, scale_picker, share, under, warn
+from ui.widgets import CANNOT, here, say, warn
 
 
 def draw_matrix(page: SeedsPage, kind: Kind, compared: Compared, step: int) -> SeedsPage:
@@ -62,7 +62,7 @@ def draw_matrix(page: SeedsPage, kind: Kind, compared: Compared, step: int) -> S
             help="The whole scale compares steps; these values show small differences.",
         )
         page = page.chose(colours=colours)
-        _means(page, found, kind)
+        _means(found, kind)
     with left:
         st.plotly_chart(
             matrix_figure(found, runs, kind, colours=colours),
@@ -73,12 +73,12 @@ def draw_matrix(page: SeedsPage, kind: Kind, compared: Compared, step: int) -> S
         )
     _by_condition(found, kind)
     table = values_table(kind, [found], runs)
-    with under(matrix_key(found, runs, kind)):
+    with under(matrix_key(runs, kind)):
         share(
             link=page.link,
             python=found.python,
             sql=found.sql,
-            csv=lambda: to_csv(table).decode(),
+            csv=lambda: table,
             name="agreement_matrix",
         )
     missing, fine = sorted_limits(found.limits)
@@ -136,7 +136,7 @@ def draw_training(page: SeedsPage, kind: Kind, compared: Compared, step: int) ->
             link=page.link,
             python=_python(found),
             sql=found[-1].sql,
-            csv=lambda: to_csv(table).decode(),
+            csv=lambda: table,
             name="agreement_over_training",
         )
     notes = training_notes(found)
@@ -160,7 +160,7 @@ def _python(found: list[Agreement]) -> str:
     return f"found = [\n    {one}\n    for step in {[at.step for at in found]}\n]"
 
 
-def _means(page: SeedsPage, found: Agreement, kind: Kind) -> None:
+def _means(found: Agreement, kind: Kind) -> None:
     """The mean over pairs with its interval over runs, and the pairs that are most and least alike."""
     words = mean_in_words(kind, found)
     st.markdown(f"**Off the diagonal.** {escape_markdown(words)}")
@@ -170,11 +170,11 @@ def _means(page: SeedsPage, found: Agreement, kind: Kind) -> None:
     known = dict.fromkeys(run for p in found.pairs for run in (p.run_a, p.run_b))
     labels = dict(zip(known, distinguish(list(known), 30), strict=True))
     for what, pair in zip(("Most alike", "Least alike"), two, strict=True):
-        address = urlencode(
-            {"run_a": pair.run_a, "step_a": found.step, "run_b": pair.run_b, "step_b": found.step}
+        address = page_address(
+            here(), "compare", run_a=pair.run_a, step_a=found.step, run_b=pair.run_b, step_b=found.step
         )
         names = escape_markdown(f"{labels[pair.run_a]} and {labels[pair.run_b]}")
-        st.markdown(f"{what}: {names} · [side by side]({page.base}compare?{address})")
+        st.markdown(f"{what}: {names} · [side by side]({address})")
 
 
 def _by_condition(found: Agreement, kind: Kind) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
@@ -10,20 +10,18 @@ import streamlit as st
 from archive.store import Archive
 from queries.reading.select import RunSelection
 from ui.models.address import permalink
+from ui.models.component_sets import labels
 from ui.models.seeds.page import (
     QUICK,
     Compared,
     Kind,
     SeedsChoices,
-    eval_sets_of,
     first_kind,
-    labels_of,
-    rests_of,
 )
 from ui.models.series import RunChoice
-from ui.models.text import escape_markdown, shorten
-
-CANNOT = "What this picture cannot tell"
+from ui.models.text import escape_markdown
+from ui.pickers import pick_set
+from ui.widgets import here, with_later
 
 
 @dataclass(frozen=True)
@@ -39,20 +37,7 @@ class SeedsPage:
     @property
     def link(self) -> str:
         """The address that brings every choice back, also those of sections that are drawn further down."""
-        further: dict[str, Any] = {}
-        for field in fields(self.choices):
-            chosen = getattr(self.choices, field.name)
-            if chosen is False:
-                asked = st.query_params.get(field.name) == "true"
-                further[field.name] = bool(st.session_state.get(field.name, asked))
-            elif chosen in ("", None):
-                further[field.name] = st.session_state.get(field.name) or st.query_params.get(field.name, "")
-        return permalink(st.context.url or "", self.runs, replace(self.choices, **further))
-
-    @property
-    def base(self) -> str:
-        """The explorer's address, ending with "/"."""
-        return (st.context.url or "").split("?")[0].rpartition("/")[0] + "/"
+        return permalink(here(), self.runs, with_later(self.choices))
 
     @property
     def selection(self) -> RunSelection:
@@ -67,7 +52,7 @@ class SeedsPage:
 
 def pick_kind(known: Sequence[Kind]) -> Kind:
     """By what, on which eval set, and which variant; each asked for where there are several."""
-    names = labels_of(known)
+    names = labels(known)
     label = st.selectbox(
         "Agreement by",
         names,
@@ -77,29 +62,7 @@ def pick_kind(known: Sequence[Kind]) -> Kind:
         width=260,
         help="What this archive can compare runs by.",
     )
-    sets = eval_sets_of(known, label)
-    eval_set = sets[0]
-    if len(sets) > 1:
-        eval_set = st.selectbox(
-            "Eval set",
-            sets,
-            key="eval_set",
-            bind="query-params",
-            width=240,
-            help="Numbers of different ones are never mixed.",
-        )
-    mine = rests_of(known, label, eval_set)
-    if len(mine) == 1:
-        return mine[0]
-    rest = st.selectbox(
-        "Variant",
-        [k.rest for k in mine],
-        key="variant",
-        bind="query-params",
-        format_func=lambda words: shorten(words, 60),
-        width=240,
-    )
-    return next(k for k in mine if k.rest == rest)
+    return pick_set(known, label)
 
 
 def asked_for(label: str, key: str, seconds: float, most: float = math.inf) -> bool:

@@ -1,14 +1,14 @@
 """Tokens on which seeds disagree most: a table, and one text with its tokens coloured."""
 
-import random
 from collections.abc import Sequence
 
 import pyarrow as pa
 import streamlit as st
 
 from archive.errors import NotComparable, UsageError
-from ui.models.compare.tokens import nearest, next_to
+from ui.menu import share, under
 from ui.models.component_sets import ComponentSet
+from ui.models.copies import in_python
 from ui.models.seeds.text import legend_html, text_html, text_in_words
 from ui.models.seeds.tokens import (
     SORTS,
@@ -19,11 +19,12 @@ from ui.models.seeds.tokens import (
     tokens_missing,
     tokens_note,
 )
-from ui.models.sql.page import to_csv
+from ui.models.sequences import nearest
 from ui.models.text import plural
 from ui.parts.seeds.page import SeedsPage
+from ui.pickers import sequence_buttons
 from ui.state import ask
-from ui.widgets import say, share, to_fill, under, warn
+from ui.widgets import say, to_fill, warn
 
 FILL = "pathscope ingest STUDY.toml --fill token_loss"
 ABOUT = "What these tokens cannot tell"
@@ -127,9 +128,9 @@ def _table(page: SeedsPage, found: Disagreement) -> None:
     ):
         share(
             link=page.link,
-            python=_python(page, found.sql),
+            python=in_python(page.archive, found.sql),
             sql=found.sql,
-            csv=lambda: to_csv(found.largest).decode(),
+            csv=lambda: found.largest,
             name="largest_disagreements",
         )
     st.caption(tokens_note(found))
@@ -154,7 +155,7 @@ def _text(page: SeedsPage, found: Disagreement, known: ComponentSet, step: int) 
             help="One of the eval set's texts, numbered from 0; until one is chosen that of the largest disagreement.",
         )
         number = nearest(known_sequences, first if asked is None else int(asked))
-        _steps(known_sequences, number)
+        sequence_buttons(known_sequences, number)
         white = st.toggle(
             "Mark every space",
             key="white",
@@ -193,37 +194,15 @@ def _text(page: SeedsPage, found: Disagreement, known: ComponentSet, step: int) 
     with under(text_in_words(rows)):
         share(
             link=page.link,
-            python=_python(page, found.sql),
+            python=in_python(page.archive, found.sql),
             sql=found.sql,
-            csv=lambda: to_csv(table).decode(),
+            csv=lambda: table,
             name=f"sequence_{number}_by_run",
         )
     return page
-
-
-def _steps(known: list[int], number: int) -> None:
-    def go(by: int) -> None:
-        st.session_state["sequence"] = next_to(known, number, by)
-
-    with st.container(horizontal=True, width="content", gap="small"):
-        st.button("Previous", icon=":material/arrow_back:", on_click=go, args=(-1,), key="previous")
-        st.button(
-            "Random",
-            icon=":material/shuffle:",
-            on_click=lambda: go(random.randrange(1, max(2, len(known)))),
-            key="random",
-            help="Any other sequence, each as likely.",
-        )
-        st.button(
-            "Next", icon=":material/arrow_forward:", icon_position="right", on_click=go, args=(1,), key="next"
-        )
 
 
 def _take(numbers: Sequence[int]) -> None:
     rows = st.session_state["disagreed"].selection.rows
     if rows:
         st.session_state["sequence"] = numbers[rows[0]]
-
-
-def _python(page: SeedsPage, sql: str) -> str:
-    return f'pathscope.open_archive("{page.archive.layout.database}").query("""\n{sql}""")'

@@ -10,17 +10,17 @@ from queries.reading.quantities import Which
 from queries.reading.select import select_runs
 from queries.results import Answer
 from queries.variance_components import variance_components
+from ui.menu import PLOTLY, share_answer, under
 from ui.models.component_sets import ComponentSet, which_of
 from ui.models.grokking.progress import sorted_limits
 from ui.models.grokking.seed_shares import MOST_GROUPS, crossed_factors, shares_figure, shares_in_words
 from ui.models.seeds.crossing import is_crossed
 from ui.models.seeds.index import index_figure, index_in_words
 from ui.models.series import catalogue
-from ui.models.sql.page import to_csv
 from ui.models.text import escape_markdown
-from ui.parts.seeds.page import CANNOT, SeedsPage, asked_for
+from ui.parts.seeds.page import SeedsPage, asked_for
 from ui.state import ask
-from ui.widgets import PLOTLY, say, share, to_fill, under, warn
+from ui.widgets import CANNOT, say, to_fill, warn
 
 CROSS = "pathscope ingest STUDY.toml"
 BESIDE = 0.3  # seconds that it may add to every move of the slider unasked
@@ -102,10 +102,4 @@ def _index(page: SeedsPage, losses: ComponentSet, step: int, seconds: float) -> 
 def _below(page: SeedsPage, found: Answer, name: str) -> None:
     verdict = f" Verdict: {found.verdict}." if found.verdict else ""
     with under(f"{found.sentence} {found.n_runs} runs.{verdict}"):
-        share(
-            link=page.link,
-            python=found.python,
-            sql=found.sql,
-            csv=lambda: to_csv(found.table).decode(),
-            name=name,
-        )
+        share_answer(found, link=page.link, name=name)

@@ -7,7 +7,8 @@ import streamlit as st
 
 from archive.errors import NotComparable, UsageError
 from queries.loss_curves import LossCurves, loss_curves
-from ui.models.address import permalink
+from ui.menu import PLOTLY, share, under
+from ui.models.address import page_address, permalink
 from ui.models.bundles import measure_of
 from ui.models.curves.figure import cut_intervals, draw_bundles, hidden_values, left_out
 from ui.models.curves.page import Choices, as_csv, notes, points_per_run
@@ -28,9 +29,10 @@ from ui.models.sizes.curves import (
 )
 from ui.models.sizes.page import sizes_by_quantity
 from ui.models.text import escape_markdown, shorten
-from ui.parts.sizes.page import CANNOT, SizesPage
+from ui.parts.sizes.page import SizesPage
+from ui.pickers import scale_picker
 from ui.state import ask
-from ui.widgets import PLOTLY, say, scale_picker, share, under, warn
+from ui.widgets import CANNOT, here, say, warn
 
 
 def draw_curves(page: SizesPage) -> SizesPage:
@@ -172,7 +174,7 @@ def _draw(page: SizesPage, series: Series, variant: Variant, drawn: Drawn) -> No
             csv=lambda: as_csv([loss_curves(page.archive, **asked)]),  # type: ignore[arg-type]  # validated there
             name=f"{shorten(series.measure, 60).replace(' ', '_')}_by_size",
         )
-    _ends(answer, drawn, choices.axis)
+    _ends(answer, drawn)
     on_log = choices.y_scale == "log"
     missing, fine = notes(
         [answer],
@@ -197,13 +199,13 @@ def _draw(page: SizesPage, series: Series, variant: Variant, drawn: Drawn) -> No
         condition=page.runs.condition,
         run=page.runs.run,
     )
-    link = permalink(f"{page.base}curves", curves)
+    link = permalink(page_address(here(), "curves"), curves)
     st.markdown(
         f"By condition instead of size, every part of it, or one colour a run: [the Curves page]({link})."
     )
 
 
-def _ends(answer: LossCurves, drawn: Drawn, axis: str) -> None:
+def _ends(answer: LossCurves, drawn: Drawn) -> None:
     level = f"{answer.ci_level:.0%}"
     st.dataframe(
         ends_table(answer, drawn),

@@ -5,6 +5,8 @@ from dataclasses import replace
 import streamlit as st
 
 from archive.errors import NotComparable, UsageError
+from ui.menu import CAMERA_ONLY, PLOTLY, share, under
+from ui.models.copies import opened
 from ui.models.grokking.progress import sorted_limits
 from ui.models.sizes.difference import TokenDifference, bars_table, squares_table, token_difference
 from ui.models.sizes.difference_figure import (
@@ -19,13 +21,10 @@ from ui.models.sizes.difference_figure import (
     squares_in_words,
 )
 from ui.models.sizes.page import MOST_RUNS_OF_SIZE
-from ui.models.sql.page import to_csv
 from ui.models.text import escape_markdown
-from ui.parts.sizes.page import CANNOT, SizesPage
+from ui.parts.sizes.page import SizesPage
 from ui.state import ask
-from ui.widgets import PLOTLY, say, share, under, warn
-
-STILL = PLOTLY | {"displayModeBar": False}
+from ui.widgets import CANNOT, say, warn
 
 
 def draw_difference(page: SizesPage) -> tuple[SizesPage, TokenDifference | None]:
@@ -60,7 +59,7 @@ def draw_difference(page: SizesPage) -> tuple[SizesPage, TokenDifference | None]
     st.plotly_chart(
         squares_figure(found) if against else bars_figure(found),
         key="squares" if against else "bars",
-        config=PLOTLY if against else STILL,
+        config=PLOTLY if against else CAMERA_ONLY,
         alt=squares_in_words(found) if against else bars_in_words(found),
     )
     counted = squares_table(found) if against else bars_table(found)
@@ -69,7 +68,7 @@ def draw_difference(page: SizesPage) -> tuple[SizesPage, TokenDifference | None]
             link=page.link,
             python=_python(page),
             sql=found.sql,
-            csv=lambda: to_csv(counted).decode(),
+            csv=lambda: counted,
             name="small_against_large",
         )
     missing, fine = sorted_limits(found.limits)
@@ -79,11 +78,9 @@ def draw_difference(page: SizesPage) -> tuple[SizesPage, TokenDifference | None]
 
 def _python(page: SizesPage) -> str:
     """The query that reads the same losses; its answer has the mean difference by kind of token."""
-    copy = ", snapshot=True" if page.archive.snapshot else ""
-    opened = f"pathscope.open_archive({str(page.archive.layout.database)!r}{copy})"
     words = {"small": page.small.asked, "large": page.large.asked, "step": page.step, **page.which}
     told = "".join(f", {name}={value!r}" for name, value in words.items())
-    return f"pathscope.smaller_beats_larger({opened}, on='tokens'{told})"
+    return f"pathscope.smaller_beats_larger({opened(page.archive)}, on='tokens'{told})"
 
 
 def _absent(page: SizesPage, found: TokenDifference) -> list[str]:

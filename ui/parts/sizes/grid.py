@@ -7,7 +7,9 @@ import streamlit as st
 from archive.errors import NotComparable, UsageError
 from queries.reading.select import select_runs
 from queries.task_scores import METRICS, TaskScores, task_scores
-from ui.models.address import permalink
+from ui.menu import CAMERA_ONLY, share, under
+from ui.models.address import page_address, permalink
+from ui.models.copies import in_python
 from ui.models.grokking.progress import sorted_limits
 from ui.models.sizes.grid import SizeGrid, category_grid, task_grid
 from ui.models.sizes.grid_figure import grid_figure, grid_in_words, grid_key, grid_notes
@@ -20,11 +22,10 @@ from ui.models.sizes.page import (
     sizes_by_quantity,
     suspects,
 )
-from ui.models.sql.page import to_csv
 from ui.models.text import count
-from ui.parts.sizes.page import CANNOT, SizesPage
+from ui.parts.sizes.page import SizesPage
 from ui.state import ask
-from ui.widgets import PLOTLY, say, share, to_fill, under, warn
+from ui.widgets import CANNOT, here, say, to_fill, warn
 
 FILL = "pathscope ingest STUDY.toml --fill token_loss --fill task_accuracy"
 FINE = (
@@ -42,7 +43,7 @@ def draw_grid(page: SizesPage) -> SizesPage:
         page, more = _tasks(page)
         drawn = drawn or more
     if ask(page.archive, has_rows, table="fact_benchmark"):
-        link = permalink(f"{page.base}benchmarks", page.runs)
+        link = permalink(page_address(here(), "benchmarks"), page.runs)
         st.markdown(
             f"Benchmarks by model, from small to large, and which small models beat larger ones beyond chance: "
             f"[the Benchmarks page]({link})."
@@ -125,16 +126,15 @@ def _figure(page: SizesPage, found: SizeGrid, what: str, key: str, *, python: st
     st.plotly_chart(
         grid_figure(found),
         key=key,
-        config=PLOTLY | {"displayModeBar": False},
+        config=CAMERA_ONLY,
         alt=grid_in_words(found, what),
     )
-    opened = f"pathscope.open_archive({str(page.archive.layout.database)!r})"
     with under(grid_key(found)):
         share(
             link=page.link,
-            python=python or f'{opened}.query("""\n{found.sql}\n""")',
+            python=python or in_python(page.archive, found.sql),
             sql=found.sql,
-            csv=lambda: to_csv(found.table).decode(),
+            csv=lambda: found.table,
             name=key,
         )
     missing, fine = sorted_limits(found.limits)

@@ -1,10 +1,8 @@
 """What the sections of the Sizes page share."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from typing import Any
-
-import streamlit as st
 
 from archive.store import Archive
 from queries.reading.quantities import Which
@@ -14,8 +12,7 @@ from ui.models.component_sets import ComponentSet, which_of
 from ui.models.series import RunChoice
 from ui.models.sizes.difference import At
 from ui.models.sizes.page import Losses, Size, SizesChoices, in_step
-
-CANNOT = "What this picture cannot tell"
+from ui.widgets import here, with_later
 
 
 @dataclass(frozen=True)
@@ -37,22 +34,7 @@ class SizesPage:
     @property
     def link(self) -> str:
         """The address that brings every choice back, also those of sections that are drawn further down."""
-        further: dict[str, Any] = {
-            f.name: st.session_state.get(f.name) or st.query_params.get(f.name, "")
-            for f in fields(self.choices)
-            if (value := getattr(self.choices, f.name)) is False or value in ("", None)
-        }
-        return permalink(self.address, self.runs, replace(self.choices, **further))
-
-    @property
-    def address(self) -> str:
-        """The page's own address."""
-        return st.context.url or ""
-
-    @property
-    def base(self) -> str:
-        """The explorer's address, ending with "/"."""
-        return self.address.split("?")[0].rpartition("/")[0] + "/"
+        return permalink(here(), self.runs, with_later(self.choices))
 
     @property
     def which(self) -> Which:

@@ -8,9 +8,11 @@ import streamlit as st
 from archive.errors import NotComparable, UsageError
 from queries.capability_inclusion import CapabilityInclusion, capability_inclusion
 from queries.smaller_beats_larger import SmallerBeatsLarger, smaller_beats_larger
+from ui.menu import share, under
 from ui.models.compare.text import legend_html, text_html, text_in_words
-from ui.models.compare.tokens import nearest
+from ui.models.copies import in_python
 from ui.models.grokking.progress import sorted_limits
+from ui.models.sequences import nearest
 from ui.models.sizes.difference import TokenDifference, sequence_rows
 from ui.models.sizes.page import is_quick, seconds, with_labels
 from ui.models.sizes.wins import (
@@ -23,11 +25,10 @@ from ui.models.sizes.wins import (
     tokens,
     tokens_in_words,
 )
-from ui.models.sql.page import to_csv
 from ui.models.text import escape_markdown, plural
 from ui.parts.sizes.page import SizesPage
 from ui.state import ask
-from ui.widgets import say, share, under, warn
+from ui.widgets import say, warn
 
 ENDS = ("the large", "the small")  # A and B of the coloured text
 MOST_LISTED = 50
@@ -207,15 +208,14 @@ def _text(page: SizesPage, counted: TokenDifference, table: pa.Table) -> SizesPa
     st.html(legend_html(counted.spread95, ENDS))
     with st.container(key="deltas"):
         st.html(text_html(rows, counted.spread95, spaces=white, ends=ENDS))
-    opened = f"pathscope.open_archive({str(page.archive.layout.database)!r})"
     with under(
         f"{text_in_words(rows, ends=ENDS)} Means over the runs of a size; above 0 the large are better."
     ):
         share(
             link=page.link,
-            python=f'{opened}.query("""\n{sql}\n""")',
+            python=in_python(page.archive, sql),
             sql=sql,
-            csv=lambda: to_csv(pa.Table.from_pylist(rows)).decode(),
+            csv=lambda: pa.Table.from_pylist(rows),
             name=f"sequence_{number}",
         )
     return page
@@ -255,6 +255,6 @@ def _under(page: SizesPage, found: SmallerBeatsLarger, table: pa.Table, of: str,
             link=page.link,
             python=f"{found.python}{of}",
             sql=found.sql,
-            csv=lambda: to_csv(table).decode(),
+            csv=lambda: table,
             name="where_the_small_one_wins",
         )

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-import streamlit as st
-
 from archive.store import Archive
 from ui.models.address import permalink
 from ui.models.sources.page import SourceChoices, SourceFacts
+from ui.widgets import here
 
 
 @dataclass(frozen=True)
@@ -21,10 +20,4 @@ class SourcePage:
     @property
     def link(self) -> str:
         """The address that brings every choice back."""
-        return permalink(st.context.url or "", SourceChoices(self.facts.source, self.word, self.number))
-
-    def python(self, sql: str) -> str:
-        """The line that repeats a statement."""
-        copy = ", snapshot=True" if self.archive.snapshot else ""
-        opened = f"pathscope.open_archive({str(self.archive.layout.database)!r}{copy})"
-        return f'{opened}.query("""\n{sql}\n""")'
+        return permalink(here(), SourceChoices(self.facts.source, self.word, self.number))

@@ -8,6 +8,8 @@ import pyarrow.compute as pc
 import streamlit as st
 
 from queries.results import readable_sql
+from ui.menu import CAMERA_ONLY, share, under
+from ui.models.copies import in_python
 from ui.models.sources.figure import grid_figure, grid_in_words, grid_notes
 from ui.models.sources.files import (
     FILES_SQL,
@@ -26,11 +28,10 @@ from ui.models.sources.page import (
     source_grid,
     source_measures,
 )
-from ui.models.sql.page import to_csv
 from ui.models.text import count, escape_markdown, plural, shorten, size
 from ui.parts.sources.page import SourcePage
 from ui.state import ask
-from ui.widgets import CAMERA_ONLY, say, share, under, when
+from ui.widgets import say, when
 
 CANNOT = "What these counts cannot tell"
 
@@ -95,9 +96,9 @@ def draw_measures(page: SourcePage) -> None:
         ):
             share(
                 link=page.link,
-                python=page.python(sql),
+                python=in_python(page.archive, sql),
                 sql=sql,
-                csv=lambda: to_csv(source_grid(page.archive, source_id=facts.source_id)).decode(),
+                csv=lambda: source_grid(page.archive, source_id=facts.source_id),
                 name=f"source_{facts.source_id}_runs",
             )
         say(grid_notes(grid), [], CANNOT)
@@ -176,9 +177,9 @@ def draw_files(page: SourcePage) -> SourcePage:
     with under(found.sentence):
         share(
             link=page.link,
-            python=page.python(sql),
+            python=in_python(page.archive, sql),
             sql=sql,
-            csv=lambda: to_csv(page.archive.query(FILES_SQL, asked)).decode(),
+            csv=lambda: page.archive.query(FILES_SQL, asked),
             name=f"source_{facts.source_id}_files",
         )
     return page
@@ -196,9 +197,9 @@ def draw_problems(page: SourcePage) -> None:
         with under(cut if found.num_rows > MOST_PROBLEMS else ""):
             share(
                 link=page.link,
-                python=page.python(sql),
+                python=in_python(page.archive, sql),
                 sql=sql,
-                csv=lambda: to_csv(found).decode(),
+                csv=lambda: found,
                 name=f"source_{facts.source_id}_problems",
             )
     else:
@@ -209,4 +210,6 @@ def draw_problems(page: SourcePage) -> None:
         folder = facts.folders[0] if len(facts.folders) == 1 else "PATH"
         words = "Files that were refused are not kept. Importing again names them with their reasons, and adds nothing twice:"
         st.caption(words)
-        st.code(f"pathscope import auto {shlex.quote(folder)}", language="bash", wrap_lines=True)
+        database = shlex.quote(str(page.archive.layout.database))
+        again = f"pathscope import auto {shlex.quote(folder)} --archive {database}"
+        st.code(again, language="bash", wrap_lines=True)

@@ -8,16 +8,16 @@ import streamlit as st
 from archive.errors import NotComparable, UsageError
 from queries.phase_transitions import PhaseTransitions, phase_transitions
 from queries.stats.transitions import NOT_TESTED
+from ui.menu import PLOTLY, share, under
 from ui.models.grokking.progress import sorted_limits
-from ui.models.sql.page import to_csv
-from ui.models.text import escape_markdown, plural
+from ui.models.text import escape_markdown, plural, shorten
 from ui.models.transitions.curve import Panel, curve_figure, figure_in_words, panel_of
 from ui.models.transitions.measures import Kind
 from ui.models.transitions.page import asked_of, csv_rows, partner_of
 from ui.models.transitions.table import MOST_ROWS, Row, headline_of, row_in_words, shown_table
-from ui.parts.transitions.page import CANNOT, TransitionsPage
+from ui.parts.transitions.page import TransitionsPage
 from ui.state import ask
-from ui.widgets import PLOTLY, say, share, under, warn
+from ui.widgets import CANNOT, say, warn
 
 FACTS = (
     "measure",
@@ -143,7 +143,7 @@ def draw_table(page: TransitionsPage, rows: Sequence[Row], tested: Mapping[str, 
             link=page.link,
             python="\n".join(a.python for a in answers.values()),
             sql=";\n\n".join(a.sql for a in answers.values()),
-            csv=lambda: to_csv(pa.Table.from_pylist(csv_rows(answers))).decode(),
+            csv=lambda: pa.Table.from_pylist(csv_rows(answers)),
             name="phase_transitions",
         )
     missing, fine = sorted_limits(
@@ -173,9 +173,11 @@ def draw_series(page: TransitionsPage, rows: Sequence[Row]) -> None:
         alt=figure_in_words(panels, row["run"]),
     )
     words = (
-        f"{row['run']}. Band: from before the onset to 90% of the change; darker where the midpoint lies; dotted: 10% is done. "
-        "Dashed: the best of the smooth curves (powers, exponentials, logarithms, wide sigmoids)."
+        f"{shorten(row['run'], 80)}. Band: from before the onset to 90% of the change; darker where the midpoint lies; "
+        "dotted: 10% is done."
     )
+    if any(panel.is_fitted for panel in panels):
+        words += " Dashed: the best of the smooth curves (powers, exponentials, logarithms, wide sigmoids)."
     with under(words):
         page.share(page.described[kind.label], "transition")
     st.markdown(escape_markdown(row_in_words(row)))

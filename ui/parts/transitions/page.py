@@ -5,20 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import streamlit as st
 
 from archive.store import Archive
 from queries.phase_transitions import PhaseTransitions
 from queries.results import Answer
+from ui.menu import share_answer
 from ui.models.address import permalink
 from ui.models.series import RunChoice
-from ui.models.sql.page import to_csv
 from ui.models.transitions.groups import in_short, with_short
 from ui.models.transitions.measures import Kind
 from ui.models.transitions.page import RunsUsed, TransitionChoices
-from ui.widgets import share
-
-CANNOT = "What this picture cannot tell"
+from ui.widgets import here
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ class TransitionsPage:
     @property
     def link(self) -> str:
         """The address that brings every choice back."""
-        return permalink(st.context.url or "", self.runs, self.choices)
+        return permalink(here(), self.runs, self.choices)
 
     @property
     def suspect(self) -> dict[str, Any]:
@@ -58,10 +55,4 @@ class TransitionsPage:
 
     def share(self, answer: Answer, name: str) -> None:
         """The menu of a figure that shows one answer."""
-        share(
-            link=self.link,
-            python=answer.python,
-            sql=answer.sql,
-            csv=lambda: to_csv(answer.table).decode(),
-            name=name,
-        )
+        share_answer(answer, link=self.link, name=name)

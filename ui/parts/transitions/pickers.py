@@ -1,6 +1,7 @@
 """What may be chosen on the Transitions page; every choice is in the address."""
 
 import math
+from dataclasses import dataclass
 
 import streamlit as st
 
@@ -33,13 +34,27 @@ from ui.models.transitions.page import (
     partner_of,
     test_seconds,
 )
-from ui.parts.transitions.together import (
-    token_cost,
-)
+from ui.parts.transitions.together import token_cost
+from ui.pickers import scale_picker
 from ui.state import ask
-from ui.widgets import scale_picker
 
 PREFIX = "head.prefix_matching >= 0.3"
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What counts as there, and how runs are compared by when they were. event: None without any scalar.
+
+    level: None where there is no finite value to go by. rises: the curves go up to it.
+    """
+
+    event: Kind | None = None
+    part: str = ""
+    level: float | None = None
+    rule: Rule = RULES[0]
+    group_by: GroupBy = GROUPS[0]
+    compare: bool = False
+    rises: bool = True
 
 
 def which_measures(there: list[Kind]) -> tuple[list[str], str]:
@@ -105,27 +120,14 @@ def what_counts(
     used: RunsUsed,
     there: list[Kind],
     chosen: list[Kind],
-) -> tuple[Kind | None, str, float | None, Rule, GroupBy, bool, bool]:
+) -> Reached:
     """What counts as there. The level is half-way between where the curves start and end, until somebody says another."""
     scalars = [k for k in there if k.is_scalar]
     if not scalars:
-        return None, "", None, RULES[0], GROUPS[0], False, True
+        return Reached()
     first = next((k for k in chosen if k.is_scalar), scalars[0])
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        label = st.selectbox(
-            "Until",
-            [k.label for k in scalars],
-            index=scalars.index(first),
-            key="event_of",
-            bind="query-params",
-            format_func=lambda words: shorten(words, 60),
-            width=240,
-        )
-        event = next(k for k in scalars if k.label == label)
-        part = ""
-        if event.can_split:
-            options = list(event.parts)
-            part = st.selectbox("Part", options, key="event_part", bind="query-params", width=140)
+        event, part = _event(scalars, first)
         level, rises = _middle(archive, runs, used, event, part)
         given = st.number_input(
             "reaches",
@@ -165,7 +167,26 @@ def what_counts(
                 help="Exact permutation tests, corrected for all pairs. Fewer runs, chosen in the sidebar, are compared at once.",
             )
     used_level = given if given is not None else level
-    return event, part, None if math.isnan(used_level) else float(used_level), rule, group_by, compare, rises
+    at = None if math.isnan(used_level) else float(used_level)
+    return Reached(event, part, at, rule, group_by, compare, rises)
+
+
+def _event(scalars: list[Kind], first: Kind) -> tuple[Kind, str]:
+    """The scalar that is to reach a level, and which part of it; "" where it has but one."""
+    label = st.selectbox(
+        "Until",
+        [k.label for k in scalars],
+        index=scalars.index(first),
+        key="event_of",
+        bind="query-params",
+        format_func=lambda words: shorten(words, 60),
+        width=240,
+    )
+    event = next(k for k in scalars if k.label == label)
+    if not event.can_split:
+        return event, ""
+    part = st.selectbox("Part", list(event.parts), key="event_part", bind="query-params", width=140)
+    return event, part
 
 
 def _middle(archive: Archive, runs: RunChoice, used: RunsUsed, event: Kind, part: str) -> tuple[float, bool]:
@@ -216,18 +237,17 @@ def what_together(archive: Archive, used: RunsUsed) -> tuple[Circuits, float, bo
     return circuits_of, position_level, tokens, n_runs
 
 
-def which_events(
-    there: list[Kind], event: Kind | None, part: str, level: float | None, rises: bool
-) -> tuple[str, ...]:
+def which_events(there: list[Kind], reached: Reached) -> tuple[str, ...]:
     """Events in words; the last is the one that the others may come before."""
     first: list[str] = []
+    event, level, rises = reached.event, reached.level, reached.rises
     if event is not None and level is not None:
         names = {k.measure for k in there}
-        last = event_words(event, part, level, rises=rises)
+        last = event_words(event, reached.part, level, rises=rises)
         if "head.prefix_matching" in names:
             first = [PREFIX, last]
         elif len(event.parts) > 1:
-            other = next(p for p in event.parts if p != part)
+            other = next(p for p in event.parts if p != reached.part)
             first = [event_words(event, other, level, rises=rises), last]
         elif partner_of(event.measure) in names:
             first = [last]

@@ -9,8 +9,8 @@ from queries.circuit_transition_rate import CircuitTransitionRate, circuit_trans
 from queries.phase_transitions import PhaseTransitions
 from queries.quanta_histogram import QuantaHistogram, quanta_histogram
 from queries.transitions_per_position import TransitionsPerPosition, transitions_per_position
+from ui.menu import CAMERA_ONLY, share, under
 from ui.models.grokking.progress import sorted_limits
-from ui.models.sql.page import to_csv
 from ui.models.transitions.page import SECONDS_PER_RUN_OF_TOKENS, duration
 from ui.models.transitions.table import Row
 from ui.models.transitions.together import (
@@ -22,12 +22,11 @@ from ui.models.transitions.together import (
     together_in_words,
 )
 from ui.models.transitions.tokens import MOST_RUNS, tokens_figure
-from ui.parts.transitions.page import CANNOT, TransitionsPage
+from ui.parts.transitions.page import TransitionsPage
 from ui.state import ask
-from ui.widgets import PLOTLY, say, share, to_fill, under, warn
+from ui.widgets import CANNOT, say, to_fill, warn
 
 TOKENS = 1000  # of the eval set: enough for a share of a few per cent, in seconds a run
-STILL = PLOTLY | {"displayModeBar": False}
 
 
 def draw_series_together(
@@ -48,7 +47,7 @@ def draw_series_together(
     st.plotly_chart(
         together_figure(found, x_scale=page.choices.x_scale),
         key="together",
-        config=STILL,
+        config=CAMERA_ONLY,
         alt=" ".join(lines),
     )
     with under(" ".join(lines)):
@@ -56,7 +55,7 @@ def draw_series_together(
             link=page.link,
             python="\n".join(a.python for a in tested.values()),
             sql=";\n\n".join(a.sql for a in tested.values()),
-            csv=lambda: to_csv(counts_table(found)).decode(),
+            csv=lambda: counts_table(found),
             name="in_transition",
         )
     fine = [
@@ -135,7 +134,7 @@ def draw_positions(page: TransitionsPage) -> None:
         st.plotly_chart(
             positions_figure(answer, x_scale=page.choices.x_scale),
             key="positions",
-            config=STILL,
+            config=CAMERA_ONLY,
             alt=f"Share of positions there by step, a line a run. {answer.sentence}",
         )
     with under(f"{answer.label}, a line a run, {answer.n_runs} runs. {answer.sentence}"):
@@ -168,7 +167,10 @@ def draw_tokens(page: TransitionsPage) -> None:
         warn(error)
         return
     st.plotly_chart(
-        tokens_figure(answer, x_scale=page.choices.x_scale), key="quanta", config=STILL, alt=answer.sentence
+        tokens_figure(answer, x_scale=page.choices.x_scale),
+        key="quanta",
+        config=CAMERA_ONLY,
+        alt=answer.sentence,
     )
     with under(page.brief(answer.sentence)):
         page.share(answer, "quanta_histogram")

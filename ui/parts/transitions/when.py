@@ -9,6 +9,7 @@ from queries.compare_transition_times import compare_transition_times
 from queries.event_order import EventOrder, event_order
 from queries.lead_lag import LeadLag, lead_lag
 from queries.transition_times import TransitionTimes, transition_times
+from ui.menu import CAMERA_ONLY, under
 from ui.models.grokking.progress import sorted_limits
 from ui.models.transitions.measures import Kind
 from ui.models.transitions.when import (
@@ -20,11 +21,10 @@ from ui.models.transitions.when import (
     when_figure,
     when_in_words,
 )
-from ui.parts.transitions.page import CANNOT, TransitionsPage
+from ui.parts.transitions.page import TransitionsPage
 from ui.state import ask
-from ui.widgets import PLOTLY, say, under, warn
+from ui.widgets import CANNOT, say, warn
 
-STILL = PLOTLY | {"displayModeBar": False}
 MOST_GROUPS = 12  # compared in pairs
 
 
@@ -46,7 +46,7 @@ def draw_times(page: TransitionsPage, kind: Kind, *, direction: str) -> None:
     st.plotly_chart(
         when_figure(groups, x_scale=choices.x_scale, unit=answer.unit),
         key="when",
-        config=STILL,
+        config=CAMERA_ONLY,
         alt=when_in_words(groups, answer.label),
     )
     words = (
