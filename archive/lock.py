@@ -64,12 +64,17 @@ def waiting_to_write(layout: Layout) -> Iterator[None]:
 def give_way(layout: Layout, seconds: float) -> None:
     """Wait while a writer waits to get in, at most `seconds`."""
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            with layout.waiting_lock.open("rb") as handle:
-                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return
-        except BlockingIOError:
-            time.sleep(random.uniform(0.01, 0.03))
-        except OSError:
-            return  # no writer has ever waited here
+    while time.monotonic() < deadline and writer_waits(layout):
+        time.sleep(random.uniform(0.01, 0.03))
+
+
+def writer_waits(layout: Layout) -> bool:
+    """Whether a writer waits to get in."""
+    try:
+        with layout.waiting_lock.open("rb") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # none has ever waited here

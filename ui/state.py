@@ -1,14 +1,16 @@
 """What a page may know: which archive is looked at, its numbers until it changes, and what to do when it is busy.
 
-Nothing here holds the archive open: every question opens it read-only, asks and closes, and answers are kept
+Nothing here holds the archive open: a page opens it read-only, asks and closes when it is drawn, and answers are kept
 only as long as the file on disk is the same (`Archive.version`).
 """
 
 import os
 import shlex
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -18,6 +20,7 @@ import streamlit as st
 from archive.console import Limits, SqlResult, run_sql
 from archive.errors import ArchiveBusy, PathscopeError
 from archive.layout import Layout
+from archive.lock import writer_waits
 from archive.store import Archive
 from ui.models.text import age, escape_markdown
 from ui.view import View
@@ -74,6 +77,39 @@ def open_target() -> Archive:
     return Archive(wanted.path, snapshot=snapshot, patience=PATIENCE)
 
 
+class _Drawn(threading.local):
+    """The page that this thread draws: it opens the archive at its first new question and closes it when it is drawn.
+
+    Opening a file takes DuckDB longer than most of the questions. Outside of `page`, every question opens and closes.
+    """
+
+    is_open = False
+    version: tuple[int, ...] = ()
+
+    @contextmanager
+    def page(self) -> Iterator[None]:
+        """What is asked inside shares one opening, as long as the file is the same and no writer waits to get in."""
+        with ExitStack() as self.held:
+            self.is_open, self.version = True, ()
+            try:
+                yield
+            finally:
+                self.is_open = False
+
+    @contextmanager
+    def session(self, archive: Archive, version: tuple[int, ...]) -> Iterator[None]:
+        """The archive, open, in the state of this version or a later one."""
+        if self.is_open and (self.version != version or writer_waits(archive.layout)):
+            self.held.close()
+            self.held.enter_context(archive.session())
+            self.version = version
+        with archive.session():
+            yield
+
+
+_drawn = _Drawn()
+
+
 def ask(
     archive: Archive, question: Callable[Concatenate[Archive, P], T], *args: P.args, **kwargs: P.kwargs
 ) -> T:
@@ -83,11 +119,13 @@ def ask(
     """
     words = f"{question.__module__}.{question.__qualname__}{args!r}{sorted(kwargs.items())!r}"
 
+    version = archive.version
+
     def answer() -> T:
-        with archive.session():
+        with _drawn.session(archive, version):
             return question(archive, *args, **kwargs)
 
-    found: T = _remember(str(archive.file), archive.version, words, _ask=answer)
+    found: T = _remember(str(archive.file), version, words, _ask=answer)
     return found
 
 
@@ -124,7 +162,8 @@ def show(render: Callable[[Archive], None]) -> None:
         version = archive.version
         if archive.snapshot:
             _say_snapshot(archive)
-        render(archive)
+        with _drawn.page():
+            render(archive)
     except ArchiveBusy as error:
         _while_busy(error)
     except PathscopeError as error:

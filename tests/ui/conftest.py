@@ -36,11 +36,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """The path of an invented archive by name; made on first use and never written to again."""
     folder = tmp_path_factory.mktemp("archives")
     known = ARCHIVES | GROKKING_ARCHIVES | COMPONENT_ARCHIVES | COMPARE_ARCHIVES | PUBLISHED_ARCHIVES
-    known |= SEEDS_ARCHIVES
-    known |= INGESTION_ARCHIVES | INTEGRITY_ARCHIVES | SEARCH_ARCHIVES
-    known |= SIZES_ARCHIVES
-    known |= QUESTION_ARCHIVES
-    known |= TRANSITION_ARCHIVES
+    known |= SEEDS_ARCHIVES | SIZES_ARCHIVES | TRANSITION_ARCHIVES | SEARCH_ARCHIVES | QUESTION_ARCHIVES
+    known |= INGESTION_ARCHIVES | INTEGRITY_ARCHIVES
 
     def make(name: str) -> Path:
         path = folder / f"{name.replace(' ', '-')}.duckdb"

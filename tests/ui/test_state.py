@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from archive import store
 from archive.committer import commit_inbox
 from archive.console import Limits
 from archive.create import ensure_archive
@@ -155,6 +156,7 @@ COMMIT = """
 import sys
 from pathlib import Path
 from archive.committer import commit_inbox
+from archive import store
 from archive.console import Limits
 from archive.layout import Layout
 layout = Layout.of(sys.argv[1])
@@ -203,3 +205,32 @@ def test_new_results_are_offered_not_forced(own: Own, page: Page) -> None:
     assert app.metric[0].value == "5"
     app.run()  # any click shows them; the clock's own run of the fragment offers a button (test_browser.py)
     assert app.metric[0].value == "6"
+
+
+def test_a_page_opens_the_archive_once_and_lets_a_writer_in_between_questions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_archive(tmp_path / "x.duckdb", [Plan("a", 0, steps=(0, 1))], log=False)
+    archive = Archive(path)
+    opened: list[int] = []
+    connect = store.connect
+
+    def counted(*args: object, **kwargs: object) -> object:
+        opened.append(len(opened))
+        return connect(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(store, "connect", counted)
+    with state._drawn.page():
+        assert not opened
+        assert [ask(archive, n_runs, of=name) for name in ("a", "b", "a")] == [1, 0, 1]
+        assert len(opened) == 1
+        monkeypatch.setattr(state, "writer_waits", lambda layout: True)
+        ask(archive, n_runs, of="c")
+        assert len(opened) == 2
+        monkeypatch.setattr(state, "writer_waits", lambda layout: False)
+    write_archive(path, [Plan("b", 0, steps=(0, 1))], log=False)  # nothing holds the file any more
+    with state._drawn.page():
+        assert ask(archive, n_runs, of="b") == 1
+    n_before = len(opened)
+    assert [ask(archive, n_runs, of=name) for name in ("d", "e")] == [0, 0]
+    assert len(opened) == n_before + 2  # outside of a page each question opens and closes
