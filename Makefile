@@ -13,7 +13,7 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test check bench torture docs clean
+.PHONY: help setup demo ui test browser check bench torture docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,7 +35,10 @@ ui: $(STAMP) ## open the explorer on the demo's archive (or make ui ARCHIVE=FILE
 	@$(BIN)/pathscope ui --archive $(ARCHIVE)
 
 test: check ## the whole check: lint, layers, types, tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not thorough"
+
+browser: $(STAMP) ## every test of the explorer in a browser, also those that make test has no time for
+	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/ui -m browser
 
 check: $(STAMP) ## lint, formatting, layers and types only
 	$(BIN)/ruff check .

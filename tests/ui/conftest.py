@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
@@ -113,21 +113,25 @@ def address(made: Made) -> Iterator[Address]:
         yield of
 
 
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Callable[[bool], BrowserContext]:
+    """Where windows of light or dark systems are opened; kept, because a new one reads and compiles all scripts again."""
+    return cache(lambda dark: browser.new_context(color_scheme="dark" if dark else "light"))
+
+
 @pytest.fixture
-def look(browser: Browser) -> Iterator[Look]:
+def look(context: Callable[[bool], BrowserContext]) -> Iterator[Look]:
     """Open an address in a window of its own: look(url, width=1000, dark=False)."""
-    contexts = []
+    windows: list[Watched] = []
 
     def show(url: str, width: int = 1000, dark: bool = False) -> Watched:
-        context = browser.new_context(
-            viewport={"width": width, "height": 1000}, color_scheme="dark" if dark else "light"
-        )
-        contexts.append(context)
-        watched = Watched.open(context)
+        watched = Watched.open(context(dark))
+        windows.append(watched)
+        watched.page.set_viewport_size({"width": width, "height": 1000})
         watched.page.goto(url)
         watched.settle()
         return watched
 
     yield show
-    for context in contexts:
-        context.close()
+    for watched in windows:
+        watched.page.close()

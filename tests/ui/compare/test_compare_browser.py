@@ -11,6 +11,7 @@ from tests.ui.components.records import HTML_WORD
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.thorough,
     pytest.mark.slow,
     pytest.mark.skipif(not chromium_is_there(), reason="needs Debian's chromium: apt-get install chromium"),
 ]

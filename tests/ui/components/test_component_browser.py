@@ -23,11 +23,6 @@ def words_of(window: Watched) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_pages_are_silent_local_and_fit_the_window(look: Look, address: Address, path: str) -> None:
-    assert_sound(look(f"{address('components')}/{path}", width=1400))
-
-
-@pytest.mark.parametrize("path", PAGES)
 def test_hostile_names_break_nothing(look: Look, address: Address, path: str) -> None:
     window = look(f"{address('components hostile')}/{path}")
     window.page.locator(".js-plotly-plot .nsewdrag").first.hover()

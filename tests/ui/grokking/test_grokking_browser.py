@@ -42,6 +42,7 @@ def test_hostile_names_break_nothing(look: Look, address: Address, path: str) ->
     assert_sound(window)
 
 
+@pytest.mark.thorough
 def test_words_on_cells_have_the_ink_of_the_page(look: Look, address: Address) -> None:
     for dark in (False, True):
         page = look(f"{address('grokking')}/grokking", dark=dark).page
@@ -67,6 +68,7 @@ def test_the_slider_travels_in_the_address(look: Look, address: Address) -> None
         assert_sound(window)
 
 
+@pytest.mark.thorough
 def test_the_address_of_a_trajectory_opens_the_page_that_was_left(look: Look, address: Address) -> None:
     first = look(f"{address('grokking')}/trajectory")
     page = first.page
@@ -84,20 +86,4 @@ def test_the_address_of_a_trajectory_opens_the_page_that_was_left(look: Look, ad
         expect(window.page.get_by_text("first component of the logits")).to_be_visible()
         steps = window.page.evaluate("[...document.querySelector('.js-plotly-plot')._fullData[0].customdata]")
         assert min(steps) >= 50
-        assert_sound(window)
-
-
-def test_the_copied_link_of_a_trajectory_opens_the_same_picture(look: Look, address: Address) -> None:
-    first = look(f"{address('grokking')}/trajectory?of=logits")
-    buttons = first.page.get_by_test_id("stButtonGroup")
-    buttons.filter(has_text="Show").get_by_role("radio", name="over steps").click()
-    buttons.filter(has_text="weighs").get_by_role("radio", name="checkpoint").click()
-    first.page.wait_for_url("**weighting=checkpoint**")
-    first.settle()
-    first.page.get_by_role("button", name="Copy or download").first.click()
-    link = first.page.get_by_test_id("stCode").first.inner_text().strip()
-    again = look(link, dark=True)
-    expect(again.page.locator(".js-plotly-plot").first.locator(".y3title")).to_have_text(["PC3"])
-    expect(again.page.get_by_text("first component of the logits")).to_be_visible()
-    for window in (first, again):
         assert_sound(window)

@@ -7,6 +7,7 @@ from tests.ui.browser import Address, Look, chromium_is_there
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.thorough,
     pytest.mark.skipif(not chromium_is_there(), reason="Debian's chromium is not installed"),
 ]
 

@@ -8,6 +8,7 @@ from tests.ui.published.archive import STEPS
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.thorough,
     pytest.mark.slow,
     pytest.mark.skipif(not chromium_is_there(), reason="needs Debian's chromium: apt-get install chromium"),
 ]

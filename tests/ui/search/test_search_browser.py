@@ -9,6 +9,7 @@ from tests.ui.browser import Address, Look, assert_sound, chromium_is_there
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.thorough,
     pytest.mark.slow,
     pytest.mark.skipif(not chromium_is_there(), reason="needs Debian's chromium: apt-get install chromium"),
 ]
