@@ -22,6 +22,7 @@ def words_of(window: Watched) -> dict[str, list[str]]:
     return parse_qs(urlsplit(window.page.url).query)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("path", PAGES)
 def test_hostile_names_break_nothing(look: Look, address: Address, path: str) -> None:
     window = look(f"{address('components hostile')}/{path}")

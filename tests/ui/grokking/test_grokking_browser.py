@@ -33,6 +33,7 @@ def test_pages_are_silent_local_and_fit_the_window(look: Look, address: Address,
         assert_sound(window)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("path", PAGES)
 def test_hostile_names_break_nothing(look: Look, address: Address, path: str) -> None:
     window = look(f"{address('grokking hostile')}/{path}")
