@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from queries.reading.token_outputs import Outputs, shared_items
-from queries.stats.clusters import cluster_mean, cluster_spearman
+from queries.stats.clusters import cluster_mean, cluster_spearman, numbered
 from queries.stats.output_divergence import LN2, Lists, divergences
 
 Floats = NDArray[np.float64]
@@ -26,7 +26,9 @@ def agreement_of_losses(a: Outputs[Floats], b: Outputs[Floats], level: float) ->
     """Rank correlation of losses with its interval over documents, and the difference of their means."""
     here, there = shared_items(a, b)
     x, y, documents = a.values[here], b.values[there], a.documents[here]
-    rho, low, high, se = cluster_spearman(x, y, documents, level)
+    all_of_both = len(here) == len(a.keys) == len(b.keys)
+    first, second = (a.order, b.order) if all_of_both and len(here) else (x, y)
+    rho, low, high, se = cluster_spearman(first, second, documents, level)
     return {
         "spearman": rho,
         "spearman_low": low,
@@ -34,7 +36,7 @@ def agreement_of_losses(a: Outputs[Floats], b: Outputs[Floats], level: float) ->
         "spearman_se": se,
         "loss_difference": float((x - y).mean()) if len(x) else math.nan,
         "n_tokens": len(x),
-        "n_documents": len(np.unique(documents)),
+        "n_documents": int(numbered(documents).max(initial=-1)) + 1,
     }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Annotated, Generic, Literal, TypeVar
 
 import numpy as np
@@ -18,6 +18,7 @@ from queries.reading.refusals import eval_set_names
 from queries.reading.select import Selected
 from queries.reading.tables import stretches
 from queries.results import readable_sql
+from queries.stats.clusters import Order
 from queries.stats.output_divergence import Lists
 
 Floats = NDArray[np.float64]
@@ -69,6 +70,11 @@ class Outputs(Generic[T]):
     keys: Ints
     documents: Ints
     values: T
+
+    @cached_property
+    def order(self) -> Order:
+        """Of losses: the places of all of them in their order; a run is compared with many others."""
+        return Order.of(np.asarray(self.values))
 
 
 @dataclass(frozen=True)

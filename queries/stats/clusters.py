@@ -38,18 +38,21 @@ def cluster_mean(
 
 
 def cluster_spearman(
-    x: Floats, y: Floats, clusters: Ints, level: float = 0.95
+    x: "Floats | Order", y: "Floats | Order", clusters: Ints, level: float = 0.95
 ) -> tuple[float, float, float, float]:
     """Spearman's rank correlation over items with a standard error over clusters: (rho, low, high, se).
 
-    x, y: (item,), finite; equal values share their mean rank. The standard error sums the influence of every item
-    within its cluster, the part that an item has by moving the ranks of others included; the interval is
-    symmetric in Fisher's z. NaN where x or y does not vary; the interval is NaN with fewer than 2 clusters.
+    x, y: (item,), finite, or their order where it serves several pairs; equal values share their mean rank. The
+    standard error sums the influence of every item within its cluster, the part that an item has by moving the
+    ranks of others included; the interval is symmetric in Fisher's z. NaN where x or y does not vary; the interval
+    is NaN with fewer than 2 clusters.
     """
     n = len(x)
-    if n < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
+    if n < 2:
         return math.nan, math.nan, math.nan, math.nan
-    first, second = _Order.of(x), _Order.of(y)
+    first, second = (values if isinstance(values, Order) else Order.of(values) for values in (x, y))
+    if not (first.varies and second.varies):
+        return math.nan, math.nan, math.nan, math.nan
     u, v = ((order.first + order.past) / (2 * n) - 0.5 for order in (first, second))
     spread = math.sqrt(float((u * u).mean() * (v * v).mean()))
     rho = min(1.0, max(-1.0, float((u * v).mean()) / spread))
@@ -65,7 +68,7 @@ def cluster_spearman(
 
 
 @dataclass(frozen=True)
-class _Order:
+class Order:
     """Places of items in the order of their values, equal ones together.
 
     places: which item comes at each place. first, past: per item the first place of those equal to it, and the
@@ -77,7 +80,7 @@ class _Order:
     past: Ints
 
     @classmethod
-    def of(cls, values: Floats) -> "_Order":
+    def of(cls, values: Floats) -> "Order":
         """One sort; looking every value up in the sorted ones would take ten times as long."""
         places = np.argsort(values, kind="stable")
         ordered = values[places]
@@ -88,6 +91,14 @@ class _Order:
         first[places] = starts[group]
         past[places] = np.append(starts[1:], len(values))[group]
         return cls(places, first, past)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def varies(self) -> bool:
+        """Whether any two values differ."""
+        return bool(self.past[0] - self.first[0] < len(self))
 
     def above(self, weights: Floats) -> Floats:
         """Mean over all items of `weights` where they come after this item; equal ones count half."""

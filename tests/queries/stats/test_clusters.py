@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from queries.stats.clusters import cluster_mean, cluster_spearman, numbered
+from queries.stats.clusters import Order, cluster_mean, cluster_spearman, numbered
 
 
 def clustered(rng: np.random.Generator, n_clusters: int, size: int, share: float) -> tuple[np.ndarray, ...]:
@@ -92,3 +92,11 @@ def test_clusters_are_numbered_in_their_order_sorted_or_not(clusters: list[int])
     names, members = np.unique(np.array(clusters, int), return_inverse=True)
     assert numbered(np.array(clusters, int)).tolist() == members.tolist()
     assert len(names) == members.max(initial=-1) + 1
+
+
+def test_an_order_made_once_gives_what_its_values_give() -> None:
+    rng = np.random.default_rng(3)
+    clusters = np.repeat(np.arange(10), 7)
+    x, y = rng.normal(size=70).round(1), rng.normal(size=70)
+    assert cluster_spearman(Order.of(x), Order.of(y), clusters) == cluster_spearman(x, y, clusters)
+    assert math.isnan(cluster_spearman(Order.of(np.ones(70)), y, clusters)[0])
