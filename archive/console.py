@@ -19,8 +19,8 @@ import pyarrow as pa
 
 from archive.errors import ArchiveBusy, PathscopeError, SqlRefused, SqlStopped
 from archive.layout import Layout
-from archive.macros import MACROS
 from archive.store import Archive, explain_damage, held_by
+from archive.views import older_than
 
 CHILD = Path(__file__).with_name("console_child.py")
 # the child keeps its own time; this is for a machine so busy that it does not get to start
@@ -163,7 +163,7 @@ def _problem(reply: dict[str, Any], sql: str, layout: Layout, limits: Limits) ->
     elif kind == "statement":
         message = f"refused: {message}."
     told = message if position is None else f"{message}\n{_place(sql, position)}"
-    if gone := next((m.name for m in MACROS if f"name {m.name} does not exist" in message), ""):
+    if gone := older_than(message):
         told += (
             f"\nThis archive is older than {gone}: `pathscope upgrade --archive {layout.database}` adds it."
         )

@@ -31,6 +31,7 @@ from archive.errors import (
 )
 from archive.layout import Layout
 from archive.lock import give_way, waiting_to_write
+from archive.views import older_than
 
 SCHEMA_REVISION = "0001"
 READ_PATIENCE = 20.0
@@ -91,6 +92,13 @@ class Archive:
             self._local.connection = raw
             try:
                 yield raw
+            except duckdb.CatalogException as error:
+                if name := older_than(str(error)):
+                    path = self.layout.database
+                    raise ArchiveTooOld(
+                        f"{path} is older than {name}: `pathscope upgrade --archive {path}` adds it."
+                    ) from error
+                raise
             finally:
                 self._local.connection = None
 

@@ -4,6 +4,7 @@ A view is one entry below: its sentence becomes the view's COMMENT and a line of
 carry ids (run_id, checkpoint_id, quantity_id) beside names, so a filter on ids prunes storage.
 """
 
+import re
 from dataclasses import dataclass
 
 from archive.identity import content_hash
@@ -335,6 +336,14 @@ FROM content_sequence s JOIN encoding e ON e.id = s.encoding_id""",
         """SELECT happened_at, who, action, target, detail_json FROM audit""",
     ),
 )
+
+
+def older_than(message: str) -> str:
+    """The view or macro of this version that DuckDB says is not there; empty where it speaks of something else."""
+    found = re.search(r"with name (\w+) does not exist", message)
+    name = found[1].lower() if found else ""
+    known = {view.name for view in VIEWS} | {macro.name for macro in MACROS}
+    return name if name in known else ""
 
 
 def views_hash() -> str:

@@ -87,7 +87,7 @@ FROM m_small_only('*n_layers=1*', '*n_layers=2*', 2000) WHERE margin > 0 ORDER B
         "",
         """\
 WITH pair AS (SELECT run, max(step) AS last FROM v_token WHERE measure = 'token_loss' GROUP BY run ORDER BY run LIMIT 1)
-SELECT t.unigram_surprisal // 2 * 2 AS surprisal_from, count(*) AS n_tokens, avg(d.delta) AS mean_change
+SELECT floor(t.unigram_surprisal / 2) * 2 AS surprisal_from, count(*) AS n_tokens, avg(d.delta) AS mean_change
 FROM m_token_delta((SELECT run FROM pair), 0, (SELECT run FROM pair), (SELECT last FROM pair)) d
 JOIN v_eval_token t ON t.encoding_id = d.encoding_id AND t.sequence = d.sequence AND t.position = d.position + 1
 GROUP BY ALL ORDER BY surprisal_from""",

@@ -30,6 +30,11 @@ TURNS, PROMISED, AIM = 3, 3.0, 1.5
 # a page whose SQL is faster than this is all opening, layout and figures: only the excess is shown
 LEAST = 0.1
 
+# all words of a page but for those of its sliders, which move before the page does
+WORDS = """[...document.querySelectorAll('[data-testid=stElementContainer]')]
+    .filter(e => !e.querySelector('[role=slider]'))
+    .map(e => e.textContent + [...e.querySelectorAll('[aria-label]')].map(a => a.ariaLabel)).join()"""
+
 # what a page did with the archive: a statement of one opening of the file, or a statement of the SQL page
 Did = tuple[int, Callable[[Archive], object]]
 
@@ -113,6 +118,7 @@ def _app(view: View) -> Callable[[], object]:
 
 
 def _forget() -> None:
+    state._results.clear()
     state._remember.clear()  # type: ignore[attr-defined]  # Streamlit's decorator gives it
     state._remember_sql.clear()  # type: ignore[attr-defined]
 
@@ -170,11 +176,12 @@ def _browser(file: Path, pages: Iterable[View]) -> Iterator[Measured]:
                 slider.focus()
                 times = []
                 for _ in range(TURNS):
+                    window.page.wait_for_timeout(200)  # ms: a figure of the last move may still be labelled
+                    before = window.page.evaluate(WORDS)
                     began = time.perf_counter()
                     slider.press("ArrowLeft")
-                    window.page.wait_for_selector(
-                        '[data-testid="stApp"][data-test-script-state="running"]', timeout=5000
-                    )
+                    # a quick script has ended before one sees it run, but what the page says of the step has changed
+                    window.page.wait_for_function(f"before => {WORDS} !== before", arg=before)
                     window.settle()
                     times.append(time.perf_counter() - began)
             opening = dict((title.lower(), t) for t, title in found)[path]

@@ -3,7 +3,7 @@
     python -m benchmarks.run [--only commit] [--folder DIR] [--quick] [--write]
 
 Every `bench_*.py` beside this file has `measure(folder) -> Iterable[Measured]`. Ours and the bare way take
-turns, the fastest of each counts. Prints a table; `--write` also puts it into benchmarks/README.md.
+turns, the fastest of each counts. Prints a table of each; `--write` also puts it into benchmarks/README.md, with the date.
 `--folder` keeps the large made-up archives for the next time (1 GB).
 """
 
@@ -22,7 +22,8 @@ from typing import Protocol, cast
 from benchmarks.measured import Measured
 
 HERE = Path(__file__).resolve().parent
-BEGIN, END = "<!-- measured -->\n", "<!-- end -->\n"
+PAGE = HERE / "README.md"
+END = "<!-- end -->\n"
 
 
 class Benchmark(Protocol):
@@ -76,22 +77,28 @@ def main() -> int:
         os.environ["PATHSCOPE_BENCH_QUICK"] = "1"
     if given.folder:
         given.folder.mkdir(parents=True, exist_ok=True)
-    rows: list[Measured] = []
+    kept = True
     with nullcontext(str(given.folder)) if given.folder else tempfile.TemporaryDirectory() as folder:
         for name in given.only or names:
+            print(f"\n{name}", flush=True)
             module = cast(Benchmark, importlib.import_module(f"benchmarks.bench_{name}"))
+            rows = []
             for row in module.measure(Path(folder)):
                 print(table([row]).splitlines()[-1], flush=True)
                 rows.append(row)
-    load = os.getloadavg()[0]
-    stamp = f"{datetime.date.today()}, {machine()}; load average at the end {load:.1f}.\n"
-    print(f"\n{stamp}\n{table(rows)}")
-    if given.write:
-        readme = HERE / "README.md"
-        before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
-        after = rest.partition(END)[2]
-        readme.write_text(f"{before}{BEGIN}{stamp}\n{table(rows)}{END}{after}", encoding="utf-8")
-    return 1 if any(r.broken for r in rows) else 0
+            if given.write:
+                write(name, rows)
+            kept &= not any(r.broken for r in rows)
+    return 0 if kept else 1
+
+
+def write(name: str, rows: Iterable[Measured]) -> None:
+    """Put the rows of one benchmark between its marks in the page, with the machine and how busy it is."""
+    before, mark, rest = PAGE.read_text(encoding="utf-8").partition(f"<!-- measured: {name} -->\n")
+    if not mark:
+        raise ValueError(f"{PAGE} has no mark <!-- measured: {name} -->")
+    stamp = f"`bench_{name}.py`, {datetime.date.today()}, {machine()}; load average at the end {os.getloadavg()[0]:.1f}.\n"
+    PAGE.write_text(f"{before}{mark}{stamp}\n{table(rows)}{END}{rest.partition(END)[2]}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from typing import Annotated, Any, Unpack
 
@@ -23,9 +23,17 @@ from queries.reading.quantities import Choice, Quantity, Want, Which, choose_qua
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.reading.tables import in_order
 from queries.reading.token_outputs import Outputs, read_lists, read_losses
+from queries.reading.units import Units, units_by_group, units_limits
 from queries.registry import query
 from queries.results import Answer, Provenance, Verdict
-from queries.stats.index_slope import METHOD, IndexSlope, finer_strata, index_slope, without_trend
+from queries.stats.index_slope import (
+    METHOD,
+    SEEDS_METHOD,
+    IndexSlope,
+    finer_strata,
+    index_slope,
+    without_trend,
+)
 from queries.stats.multiple import holm
 from queries.stats.output_divergence import Lists
 from queries.stats.path_index import path_index, strata_of
@@ -60,6 +68,8 @@ _SUMMARY = pa.schema(
     [
         ("group", pa.string()),
         ("n_runs", pa.int64()),
+        ("n_units", pa.int64()),
+        ("unit", pa.string()),
         *((name, pa.float64()) for name in ("slope", "low", "high", "p", "p_adjusted", "mde", "rise")),
         *(
             (name, pa.float64())
@@ -79,9 +89,10 @@ class AgreementByDifficulty(Answer):
     of the loss over runs), mean loss; where token_top is stored, means over pairs of runs: top1 (share of tokens with the same
     most likely token), top1_chance, kappa with its interval; both_wrong (share of tokens), same_wrong (of those, the same wrong
     token) with its interval, wrong_chance (the same were both to draw from their own wrong tokens); js_low, js_high: bounds
-    of the divergence in nats, js their middle where they are close. summary: per group the slope of the index per class with
-    its interval, p, p_adjusted (Holm, over groups), mde, rise (from the easiest to the hardest along the line), easiest,
-    hardest (indices), coarser (the slope without finer classes), without_least and without_most (the slope without one run).
+    of the divergence in nats, js their middle where they are close. summary: per group its n_runs, n_units of which share no
+    seed (`unit`), and the slope of the index per class with its interval, p, p_adjusted (Holm, over groups), mde, rise (from the
+    easiest to the hardest along the line), easiest, hardest (indices), coarser (the slope without finer classes),
+    without_least and without_most (the slope without one run).
     """
 
     difficulty: str
@@ -147,14 +158,16 @@ def agreement_by_difficulty(
     if top:
         lists, _ = read_lists(archive, top, {run: picked.at[run] for run in compared})
     classes = strata_of(objects.hardness, strata)
+    units = units_by_group(loss.selected, compared)
     rows: list[dict[str, Any]] = []
     slopes = {}
-    for name, members in groups.items():
-        slopes[name] = _slope(objects, members, classes, FINER, confidence)
-        rows += _rows(name, members, objects, classes, lists, confidence)
-    summary = _summary(groups, slopes, objects, classes, confidence)
+    for name, one in units.items():
+        slopes[name] = _slope(objects, one, classes, FINER, confidence)
+        rows += _rows(name, one, objects, classes, lists, confidence)
+    summary = _summary(units, slopes, objects, classes, confidence)
     only = summary[0] if len(summary) == 1 else None
-    provenance = Provenance.of(archive, used, left_out)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, used, left_out), shared_seeds=())
     return AgreementByDifficulty(
         sentence=difficulty_sentence(summary, objects.source, picked, confidence),
         table=table_of(rows, _TABLE),
@@ -167,7 +180,9 @@ def agreement_by_difficulty(
         ci_low=only["low"] if only else math.nan,
         ci_high=only["high"] if only else math.nan,
         ci_level=confidence,
-        ci_method=METHOD if only and math.isfinite(only["low"]) else "",
+        ci_method=(METHOD if only["unit"] == "run" else SEEDS_METHOD)
+        if only and math.isfinite(only["low"])
+        else "",
         null_name="the same index in every class",
         null_mean=0.0,
         p_value=only["p"] if only else math.nan,
@@ -177,6 +192,7 @@ def agreement_by_difficulty(
             *provenance.limits,
             *dict.fromkeys(note for choice in used for note in choice.notes),
             *left_out.limits,
+            *units_limits(units, ""),
             *([] if lists else ["No token_top there: agreement on the most likely token is not known."]),
             *absent_limits(loss.selected, picked, ordered, compared),
             *difficulty_limits(
@@ -308,9 +324,10 @@ def _at(outputs: Outputs[Floats], keys: Ints) -> Floats:
     return found
 
 
-def _slope(objects: _Objects, members: Sequence[int], classes: Ints, finer: int, level: float) -> IndexSlope:
+def _slope(objects: _Objects, units: Units, classes: Ints, finer: int, level: float) -> IndexSlope:
     strata = finer_strata(objects.hardness, classes, finer)
-    return index_slope(_even(objects, members, classes), classes, strata, objects.documents, level)
+    even = _even(objects, units.runs, classes)
+    return index_slope(even, classes, strata, objects.documents, level, units.of())
 
 
 def _even(objects: _Objects, members: Sequence[int], classes: Ints) -> Floats:
@@ -321,20 +338,21 @@ def _even(objects: _Objects, members: Sequence[int], classes: Ints) -> Floats:
 
 def _rows(
     name: str,
-    members: Sequence[int],
+    units: Units,
     objects: _Objects,
     classes: Ints,
     lists: Mapping[int, Outputs[Lists]],
     level: float,
 ) -> list[dict[str, Any]]:
     """One row a class."""
+    members = units.runs
     values = np.stack([objects.losses[run] for run in members])
     even, strata = _even(objects, members, classes), finer_strata(objects.hardness, classes, FINER)
-    tops = agreement_of_tops(lists, members, objects.keys, classes, objects.right, objects.documents, level)
+    tops = agreement_of_tops(lists, units, objects.keys, classes, objects.right, objects.documents, level)
     rows = []
     for k, columns in enumerate(tops):
         mine = classes == k
-        found = path_index(even[:, mine], strata[mine], objects.documents[mine], level)
+        found = path_index(even[:, mine], strata[mine], objects.documents[mine], level, units.of())
         rows.append(
             {
                 "group": name,
@@ -357,7 +375,7 @@ def _rows(
 
 
 def _summary(
-    groups: Mapping[str, Sequence[int]],
+    units: Mapping[str, Units],
     slopes: Mapping[str, IndexSlope],
     objects: _Objects,
     classes: Ints,
@@ -366,11 +384,12 @@ def _summary(
     adjusted = holm(np.array([slope.p for slope in slopes.values()]))
     rows = []
     for (name, slope), p in zip(slopes.items(), adjusted.tolist(), strict=True):
-        coarser = _slope(objects, groups[name], classes, 1, level)
+        coarser = _slope(objects, units[name], classes, 1, level)
         rows.append(
             {
                 "group": name,
-                "n_runs": len(groups[name]),
+                "n_runs": len(units[name].runs),
+                **units[name].columns(),
                 **{key: getattr(slope, key) for key in ("slope", "low", "high", "p", "mde", "rise")},
                 "p_adjusted": p,
                 "easiest": float(slope.indices[0]),

@@ -1,7 +1,7 @@
 """Which heads look at recognisable kinds of places, and since when: every head held against a library of masks."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Unpack
 
 import numpy as np
@@ -11,7 +11,7 @@ from pydantic import Field
 
 from archive.errors import UnknownName, UsageError
 from archive.store import Archive
-from queries.events.event_times import describe_times, finite_or_none
+from queries.events.event_times import finite_or_none, times_over
 from queries.reading.checkpoints import LeftOuts, Step, find_left_outs
 from queries.reading.heads import index_limits
 from queries.reading.quantities import Choice, Quantity, Which
@@ -19,12 +19,13 @@ from queries.reading.role_scores import adjusted_by_run
 from queries.reading.roles import CONFIDENCE, Confidence
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.reading.tables import floats, only_value, stretches, with_groups
+from queries.reading.units import Units, among, units_by_group, units_limits
 from queries.reading.variants import choose_variants
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, readable_sql
 from queries.stats.bounds import beyond
-from queries.stats.few_runs import share_interval
+from queries.stats.over_units import count_over_units
 from queries.stats.transition_shape import Shape, transition_shape
 from queries.wording.circuits import or_nan, plural
 
@@ -75,11 +76,14 @@ WHERE f.quantity_id IN (SELECT unnest($quantities)) AND f.run_id IN (SELECT unne
   AND f.checkpoint_id NOT IN (SELECT unnest($left_out))
 ORDER BY f.run_id, f.quantity_id, f.layer, f.head, c.step"""
 
+Shapes = Mapping[tuple[int, ...], Shape]
+
 _TEXT, _WHOLE, _REAL = pa.string(), pa.int64(), pa.float64()
 _SUMMARY = pa.schema(
     [
         *((name, _TEXT) for name in ("mask", "eval_set", "group")),
-        *((name, _WHOLE) for name in ("n_runs", "n_with")),
+        *((name, _WHOLE) for name in ("n_runs", "n_units", "n_with")),
+        ("unit", _TEXT),
         *(
             (name, _REAL)
             for name in ("share_low", "share_high", "heads", "largest_z", "median", "low", "high")
@@ -105,8 +109,8 @@ class AttentionPatternCatalogue(Answer):
     errors; standard error: (score − chance) / se), se, n_items, p_adjusted (over all masks and heads of the run), found,
     and for those found class and t50 of the rise with the last checkpoint before it, least and most that one octave
     holds; the largest z of each run first.
-    summary: per mask and condition in how many runs a head is found, the exact interval of that share, heads per run, the
-    largest z and its head, and the median t50 of each run's best head with its interval.
+    summary: per mask and condition in how many runs a head is found, the interval of that share over n_units of them (exact where
+    none share a seed), heads per run, the largest z and its head, and the median t50 of each run's best head with its interval.
     """
 
     def overview(self) -> pa.Table | None:
@@ -118,7 +122,7 @@ class AttentionPatternCatalogue(Answer):
                     "mask": r["mask"],
                     "eval_set": r["eval_set"],
                     "group": r["group"],
-                    "runs with it": f"{r['n_with']} of {r['n_runs']}",
+                    "runs with it": f"{r['n_with']} of {r['n_runs']}{among(r)}",
                     "share of runs": interval(r["share_low"], r["share_high"], 2),
                     "heads per run": number(r["heads"], 2),
                     "largest z": number(r["largest_z"], 3),
@@ -183,9 +187,11 @@ def attention_pattern_catalogue(
     table = with_groups(rows, selected)
     adjusted, found = _found(table, least_z, least_excess, 1 - confidence)
     shapes = _shapes(archive, table, found, left_out)
-    summary = _summary(table, found, shapes, confidence)
     present = selected.only(set(table["run_id"].unique().to_pylist()))
-    provenance = Provenance.of(archive, choices, left_out)
+    units = units_by_group(selected, present.ids)
+    summary = _summary(table, found, shapes, units, confidence)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, choices, left_out), shared_seeds=())
     return AttentionPatternCatalogue(
         sentence=_sentence(table, found, summary),
         table=_finished(table, adjusted, found, shapes),
@@ -198,6 +204,7 @@ def attention_pattern_catalogue(
             *provenance.limits,
             *dict.fromkeys(note for c in choices for note in c.notes),
             *left_out.limits,
+            *units_limits(units, "n_with"),
             *_limits(table, found, adjusted, selected, present),
             *index_limits(present),
         ),
@@ -282,9 +289,7 @@ def _key(row: Mapping[str, Any]) -> tuple[int, ...]:
     return row["run_id"], row["quantity_id"], row["layer"], row["number"]
 
 
-def _finished(
-    table: pa.Table, adjusted: np.ndarray, found: np.ndarray, shapes: Mapping[tuple[int, ...], Shape]
-) -> pa.Table:
+def _finished(table: pa.Table, adjusted: np.ndarray, found: np.ndarray, shapes: Shapes) -> pa.Table:
     """The table with what was worked out, without what only joins it."""
     keys = table.select(["run_id", "quantity_id", "layer", "number"]).to_pylist()
     columns: dict[str, list[Any]] = {name: [] for name in _SHAPES}
@@ -304,36 +309,35 @@ def _finished(
 
 
 def _summary(
-    table: pa.Table, found: np.ndarray, shapes: Mapping[tuple[int, ...], Shape], level: float
+    table: pa.Table, found: np.ndarray, shapes: Shapes, units: Mapping[str, Units], level: float
 ) -> list[dict[str, Any]]:
-    groups: dict[tuple[str, ...], dict[str, list[dict[str, Any]]]] = {}
+    groups: dict[tuple[str, ...], dict[int, list[dict[str, Any]]]] = {}
     for row, yes in zip(table.to_pylist(), found, strict=True):
-        of_run = groups.setdefault((row["mask"], row["eval_set"], row["group"]), {}).setdefault(
-            row["run"], []
-        )
-        of_run.append({**row, "found": bool(yes)})
+        of_group = groups.setdefault((row["mask"], row["eval_set"], row["group"]), {})
+        of_group.setdefault(row["run_id"], []).append({**row, "found": bool(yes)})
     rows = []
     for (mask, eval_set, group), runs in sorted(groups.items()):
         heads = {run: [r for r in mine if r["found"]] for run, mine in runs.items()}
         n_with = sum(bool(mine) for mine in heads.values())
-        low, high = share_interval(n_with, len(runs), level)
+        of = units[group]
+        share = count_over_units([bool(mine) for mine in heads.values()], of.of(runs), level)
         best = [max(mine, key=lambda r: r["z"]) for mine in heads.values() if mine]
         top = max(
             (r for mine in runs.values() for r in mine if r["z"] is not None),
             key=lambda r: float(r["z"]),
             default=None,
         )
-        brackets = [shapes[_key(r)].t50 for r in best if shapes[_key(r)].t50.n_points]
-        times = describe_times(brackets, level) if brackets else {}
+        brackets = {r["run_id"]: shapes[_key(r)].t50 for r in best if shapes[_key(r)].t50.n_points}
+        times = times_over(brackets, of, level) if brackets else {}
         rows.append(
             {
                 "mask": mask,
                 "eval_set": eval_set,
                 "group": group,
                 "n_runs": len(runs),
+                **of.columns(runs),
                 "n_with": n_with,
-                "share_low": low,
-                "share_high": high,
+                **dict(zip(("share_low", "share_high"), share, strict=True)),
                 "heads": float(np.mean([len(mine) for mine in heads.values()])),
                 "largest_z": top["z"] if top else None,
                 "best": f"{top['head']} in {top['run']}" if top else None,

@@ -1,12 +1,14 @@
 """Benchmark metrics over training, with their standard errors: best, final, when half was there, late declines."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Unpack
 
 import numpy as np
 import plotly.graph_objects as go
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from archive.store import Archive
 from queries.parameters import IntervalLevel
@@ -14,15 +16,14 @@ from queries.reading.benchmarks import Benchmarks, Metric, Series, Shots, Tasks,
 from queries.reading.quantities import Which
 from queries.reading.select import ALL_RUNS, Runs, select_runs
 from queries.reading.sizes import Sizes, SizesGiven, run_sizes
-from queries.reading.tables import floats, only_value, stretches
+from queries.reading.tables import Floats, floats, only_value, stretches
+from queries.reading.units import units_by_group, units_limits
 from queries.registry import query
 from queries.render import number
 from queries.results import Answer, Provenance
-from queries.stats.decline import decline
-from queries.stats.few_runs import detectable_difference
-from queries.stats.intervals import Direction, crossing
-from queries.stats.means import METHOD, mean_interval
+from queries.stats.decline import declines
 from queries.stats.multiple import benjamini_hochberg
+from queries.stats.over_units import detectable_between, mean_over_units, method_over
 from queries.wording.benchmarks import curve_limits, curve_sentence
 
 NULL = "no checkpoint truly better than the last"
@@ -120,37 +121,40 @@ def benchmark_curves(
     read = read_benchmarks(archive, selected, task, metric, which, shots=shots, series=series)
     known = run_sizes(read.selected, sizes)
     summary = _summary(read, known)
-    finals = summary["final"].to_numpy()
-    one_task, one_group = len(read.tasks) == 1, len(set(summary["group"].to_pylist())) == 1
+    curves, finals = summary.to_pylist(), summary["final"].to_numpy()
+    one_task, one_group = len(read.tasks) == 1, len({curve["group"] for curve in curves}) == 1
     repeated = one_task and one_group and len(finals) > 1
     bounds = read.quantity.bounds
-    mean, low, high = mean_interval(finals, confidence, bounds) if repeated else (math.nan,) * 3
-    alone = summary.to_pylist()[0] if summary.num_rows == 1 else None
-    provenance = Provenance.of(archive, list(read.choices.values()), read.left_out)
+    ids = {run.run: run.run_id for run in read.selected.runs}
+    units = units_by_group(read.selected, dict.fromkeys(ids[curve["run"]] for curve in curves))
+    shared = next(iter(units.values())).of() if repeated else []
+    mean, low, high = mean_over_units(finals, shared, confidence, bounds) if repeated else (math.nan,) * 3
+    alone = curves[0] if len(curves) == 1 else None
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, list(read.choices.values()), read.left_out), shared_seeds=())
     rows = with_sizes(read.table, known)
     return BenchmarkCurves(
-        sentence=curve_sentence(read.label, summary.to_pylist(), (mean, low, high)),
+        sentence=curve_sentence(read.label, curves, (mean, low, high)),
         table=rows.drop_columns(["run_id"]),
         summary=summary,
         label=read.label,
-        n_runs=len(set(summary["run"].to_pylist())),
+        n_runs=len({curve["run"] for curve in curves}),
         n_items=only_value(rows, "n_items"),
         unit=read.quantity.shown_unit,
         estimate=mean if repeated else float(finals[0]) if alone else math.nan,
         ci_low=low,
         ci_high=high,
         ci_level=confidence,
-        ci_method=f"final value, {METHOD}" if repeated else "",
+        ci_method=f"final value, {method_over(shared)}" if repeated else "",
         null_name=NULL if alone and alone["p"] is not None else "",
         p_value=alone["p"] if alone and alone["p"] is not None else math.nan,
-        mde=detectable_difference(len(finals), len(finals)) * float(finals.std(ddof=1))
-        if repeated
-        else math.nan,
+        mde=detectable_between(finals, shared) if repeated else math.nan,
         limits=(
             *provenance.limits,
             *read.limits,
             *known.limits,
-            *curve_limits(summary.to_pylist(), read),
+            *units_limits(units, ""),
+            *curve_limits(curves, read),
         ),
         provenance=provenance,
         sql=read.sql,
@@ -160,70 +164,63 @@ def benchmark_curves(
 def _summary(read: Benchmarks, sizes: Sizes) -> pa.Table:
     """One row a run and task; their rows lie together, sorted by step."""
     table = read.finite
-    values, errors = floats(table, "value"), floats(table, "se")
-    steps = floats(table, "step")
+    steps, values, errors = (floats(table, name) for name in ("step", "value", "se"))
     firsts, ends = stretches(table, ["run_id", "task"])
-    heads = table.take(pa.array(firsts)).select(["run_id", "run", "group", "task"]).to_pylist()
-    rows = [
-        {
-            "run": head["run"],
-            "group": head["group"],
-            "size": sizes.get(head["run_id"]),
-            "task": head["task"],
-            **_curve(steps[a:b], values[a:b], errors[a:b], read.sign),
-        }
-        for head, a, b in zip(heads, firsts, ends, strict=True)
-    ]
-    q = benjamini_hochberg(np.array([r["p"] for r in rows], float))
-    for row, value in zip(rows, q.tolist(), strict=True):
-        row["q"] = value
-        row["declined"] = value < ALPHA if math.isfinite(value) else None
-    finite = [{k: None if isinstance(v, float) and math.isnan(v) else v for k, v in r.items()} for r in rows]
-    return pa.Table.from_pylist(finite, schema=_SUMMARY)
+    lengths = ends - firsts
+    heads = with_sizes(table.take(pa.array(firsts)), sizes)
+    columns: dict[str, Floats] = {"n_checkpoints": lengths.astype(float)}
+    for length in np.unique(lengths):
+        those = np.flatnonzero(lengths == length)
+        rows = firsts[those, None] + np.arange(length)
+        for name, found in _curves(steps[rows], values[rows], errors[rows], read.sign).items():
+            columns.setdefault(name, np.full(len(firsts), np.nan))[those] = found
+    columns["q"] = benjamini_hochberg(columns["p"])
+    arrays = {name: pa.array(found, from_pandas=True) for name, found in columns.items()}
+    arrays["declined"] = pc.less(arrays["q"], ALPHA)
+    arrays |= {name: heads[name] for name in ("run", "group", "size", "task")}
+    unknown = pa.nulls(len(firsts))
+    return pa.table([arrays.get(field.name, unknown).cast(field.type) for field in _SUMMARY], schema=_SUMMARY)
 
 
-def _curve(
-    steps: np.ndarray[Any, Any], values: np.ndarray[Any, Any], errors: np.ndarray[Any, Any], sign: int
-) -> dict[str, Any]:
-    """What there is to say of one curve."""
-    first, final = float(values[0]), float(values[-1])
-    row: dict[str, Any] = {
-        "n_checkpoints": len(values),
-        "first": first,
-        "final": final,
-        "final_se": float(errors[-1]),
-        "final_step": int(steps[-1]),
-        "p": math.nan,
+def _curves(steps: Floats, values: Floats, errors: Floats, sign: int) -> dict[str, Floats]:
+    """What there is to say of curves with as many checkpoints: columns of the summary, from (curve, checkpoint)."""
+    columns = {
+        "first": values[:, 0],
+        "final": values[:, -1],
+        "final_se": errors[:, -1],
+        "final_step": steps[:, -1],
+        "p": np.full(len(values), np.nan),
     }
     if not sign:
-        return row
-    half = _reached(steps, values, final / 2, "up") if sign > 0 and final > 0 else (None, None)
-    rises = sign * (final - first) > 0
-    towards: Direction = "up" if sign > 0 else "down"
-    halfway = _reached(steps, values, (first + final) / 2, towards) if rises else (None, None)
-    found = decline(sign * values, errors)
-    return row | {
-        "best": float(values[found.best]),
-        "best_se": float(errors[found.best]),
-        "best_step": int(steps[found.best]),
-        "half_after": half[0],
-        "half_step": half[1],
-        "halfway_after": halfway[0],
-        "halfway_step": halfway[1],
+        return columns
+    better = sign * values
+    first, final = better[:, 0], better[:, -1]
+    found = declines(better, errors)
+    best = np.arange(len(values)), found.best
+    half_after, half_step = _reached(steps, better, final / 2, (final > 0) & (sign > 0))
+    halfway_after, halfway_step = _reached(steps, better, (first + final) / 2, final > first)
+    return columns | {
+        "best": values[best],
+        "best_se": errors[best],
+        "best_step": steps[best],
+        "half_after": half_after,
+        "half_step": half_step,
+        "halfway_after": halfway_after,
+        "halfway_step": halfway_step,
         "decline": found.lost,
         "decline_se": found.se,
-        "decline_in_se": found.lost / found.se if found.se > 0 else math.nan,
+        "decline_in_se": np.divide(
+            found.lost, found.se, out=np.full(len(values), np.nan), where=found.se > 0
+        ),
         "p": found.p,
     }
 
 
-def _reached(
-    steps: np.ndarray[Any, Any], values: np.ndarray[Any, Any], level: float, towards: Direction
-) -> tuple[int | None, int | None]:
-    """The last checkpoint before a level and the first that reaches it."""
-    bracket = crossing(steps, values, level, direction=towards)
-    low = int(bracket.low) if math.isfinite(bracket.low) else None
-    return low, int(bracket.high) if math.isfinite(bracket.high) else None
+def _reached(steps: Floats, values: Floats, level: Floats, asked: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """The last checkpoint before a level that each curve gets to, and the first at it; NaN where it is not asked for."""
+    curve, at = np.arange(len(values)), (values >= level[:, None]).argmax(axis=1)
+    before = np.where(asked & (at > 0), steps[curve, at - 1], np.nan)
+    return before, np.where(asked, steps[curve, at], np.nan)
 
 
 def _with_error(value: float, se: float | None) -> str:

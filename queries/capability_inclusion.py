@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Unpack
 
 import numpy as np
@@ -174,7 +174,8 @@ def capability_inclusion(
         kinds += [named | row for row in mine]
     judged = _judged(rows, fdr)
     only = judged[0] if len(judged) == 1 else None
-    provenance = Provenance.of(archive, [choice], left_out)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, [choice], left_out), shared_seeds=())
     label = choice.quantity.measure
     return CapabilityInclusion(
         sentence=inclusion_sentence(judged, found.clustered_by, picked.place, label, confidence),

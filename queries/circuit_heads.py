@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
 import numpy as np
@@ -42,10 +42,11 @@ from queries.reading.roles import (
 )
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.reading.tables import in_order, only_value
+from queries.reading.units import Units, among, units_by_group, units_limits
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance
-from queries.stats.few_runs import share_interval
+from queries.stats.over_units import SHARE_METHOD, count_over_units
 from queries.wording.circuits import causal_limits, error_limits, or_nan, plural, rule_limits, shared_verdict
 
 _TEXT, _WHOLE, _REAL = pa.string(), pa.int64(), pa.float64()
@@ -73,7 +74,8 @@ _PER_RUN = pa.schema(
 _SUMMARY = pa.schema(
     [
         *((name, _TEXT) for name in ("role", "group")),
-        *((name, _WHOLE) for name in ("n_runs", "n_with", "n_without", "n_unresolved")),
+        *((name, _WHOLE) for name in ("n_runs", "n_units", "n_with", "n_without", "n_unresolved")),
+        ("unit", _TEXT),
         *((name, _REAL) for name in ("share", "share_low", "share_high", "heads", "depth")),
         ("verdict", _TEXT),
     ]
@@ -92,7 +94,8 @@ class CircuitHeads(Answer):
     prompts, scores on repeated tokens, copying scores, standard errors, step, group; those with the role come first.
     per_run: run, group, role, step, number of heads with the role, open and tested, their names, their share together,
     their mean relative depth (0: first layer, 1: last), verdict (yes: at least one head; no: every head is short).
-    summary: per role and condition how many runs have it, the exact interval of that share, heads per run.
+    summary: per role and condition how many runs have it, the interval of that share over the n_units of the resolved that share
+    no seed (exact where every run is one), heads per run.
     """
 
     task: str
@@ -107,7 +110,7 @@ class CircuitHeads(Answer):
                 {
                     "role": r["role"],
                     "group": r["group"],
-                    "runs with it": f"{r['n_with']} of {r['n_runs']}",
+                    "runs with it": f"{r['n_with']} of {r['n_runs']}{among(r)}",
                     "share of runs": interval(r["share_low"], r["share_high"], 2),
                     "heads per run": number(r["heads"], 2),
                     "depth": number(r["depth"], 2),
@@ -166,10 +169,14 @@ def circuit_heads(
     names = list(CIRCUITS[task])
     rows.sort(key=lambda r: (_ORDER[r["verdict"]], names.index(r["role"]), order[r["run_id"]], -r["score"]))
     per_run = _per_run(rows, readings, order, names)
-    summary = _summary(per_run, confidence)
+    units = units_by_group(selected, [run for run in order if run in set(ids.tolist())])
+    summary = _summary(per_run, {selected.by_id[run].run: run for run in order}, units, confidence)
     only = summary[0] if len(summary) == 1 else None
     present = selected.only({r["run_id"] for r in rows})
+    # shared seeds are taken into account here
     provenance = Provenance.of(archive, list(choices.by_score.values()), readings.left_out)
+    provenance = replace(provenance, shared_seeds=())
+    counted = only is not None and bool(units[only["group"]].counted)
     return CircuitHeads(
         sentence=_sentence(task, summary, per_run),
         table=pa.Table.from_pylist(rows, schema=_TABLE),
@@ -183,13 +190,14 @@ def circuit_heads(
         ci_low=only["share_low"] if only else math.nan,
         ci_high=only["share_high"] if only else math.nan,
         ci_level=confidence,
-        ci_method="exact binomial over runs that are resolved" if only else "",
+        ci_method=SHARE_METHOD if counted else "exact binomial over runs that are resolved" if only else "",
         null_name="no head beyond its bounds",
         verdict=shared_verdict([r["verdict"] for r in per_run]) if len(choices.roles) == 1 else None,
         limits=(
             *provenance.limits,
             *choices.limits,
             *readings.left_out.limits,
+            *units_limits(units, "n_with and the other counts"),
             *rule_limits(choices.roles, levels),
             *error_limits(readings, choices.needed),
             *_limits(rows, choices.by_score, selected, present),
@@ -279,25 +287,28 @@ def _per_run(
     return per_run
 
 
-def _summary(per_run: Sequence[Mapping[str, Any]], level: float) -> list[dict[str, Any]]:
+def _summary(
+    per_run: Sequence[Mapping[str, Any]], ids: Mapping[str, int], units: Mapping[str, Units], level: float
+) -> list[dict[str, Any]]:
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in per_run:
         groups.setdefault((row["role"], row["group"]), []).append(row)
     rows = []
     for (role, group), mine in groups.items():
         count = {v: sum(r["verdict"] == v for r in mine) for v in _ORDER}
-        resolved = count["yes"] + count["no"]
-        share = share_interval(count["yes"], resolved, level)
+        resolved = {ids[r["run"]]: r["verdict"] == "yes" for r in mine if r["verdict"] != "unresolved"}
+        share = count_over_units(list(resolved.values()), units[group].of(resolved), level)
         depths = [r["depth"] for r in mine if r["depth"] is not None]
         rows.append(
             {
                 "role": role,
                 "group": group,
                 "n_runs": len(mine),
+                **units[group].columns(resolved),
                 "n_with": count["yes"],
                 "n_without": count["no"],
                 "n_unresolved": count["unresolved"],
-                "share": count["yes"] / resolved if resolved else None,
+                "share": count["yes"] / len(resolved) if resolved else None,
                 "share_low": share[0],
                 "share_high": share[1],
                 "heads": float(np.mean([r["n_heads"] for r in mine])),
@@ -316,7 +327,7 @@ def _sentence(task: str, summary: Sequence[Mapping[str, Any]], per_run: Sequence
     if len(summary) == 1:
         (r,) = summary
         return (
-            f"{r['n_with']} of {r['n_runs']} runs have a head with the role {r['role']} in {task}, on average "
+            f"{r['n_with']} of {r['n_runs']} runs{among(r)} have a head with the role {r['role']} in {task}, on average "
             f"{number(r['heads'], 3)} of them."
         )
     told = []

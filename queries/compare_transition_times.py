@@ -3,8 +3,8 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Literal, Unpack
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, Unpack
 
 import numpy as np
 import plotly.graph_objects as go
@@ -13,7 +13,7 @@ from pydantic import Field
 
 from archive.errors import UsageError
 from archive.store import Archive
-from queries.events.event_times import TIME_FIELDS, describe_times, finite_or_none
+from queries.events.event_times import TIME_FIELDS, finite_or_none, times_over
 from queries.events.time_comparisons import (
     ALPHA,
     SEED_FIELDS,
@@ -27,7 +27,8 @@ from queries.events.time_comparisons import (
 from queries.parameters import CrossingRule, CurveOrigin, IntervalLevel, SplitPart, Towards
 from queries.reading.curves import Curves, read_curves
 from queries.reading.quantities import Which
-from queries.reading.select import ALL_RUNS, Runs, select_runs
+from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
+from queries.reading.units import Units, apart_limits, units_limits, units_of
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance
@@ -41,7 +42,7 @@ _PAIRS = pa.schema(
     [
         ("earlier_group", pa.string()),
         ("later_group", pa.string()),
-        *((name, pa.int64()) for name in ("n_a", "n_b", "n_censored")),
+        *((name, pa.int64()) for name in ("n_a", "n_b", "units_a", "units_b", "n_censored")),
         *(
             (n, pa.float64())
             for n in ("ratio_octaves", "low", "high", "ratio", "p", "p_adjusted", "smallest_p")
@@ -60,10 +61,10 @@ class CompareTransitionTimes(Answer):
     table: run, group, seeds, kind, after, reached, octaves (log2 of the middle of the bracket; empty where
     censored).
     groups: per group how many got there, median with interval, spread (as in `transition_times`).
-    summary: per pair of groups, the first being the one with the earlier times: n of each (paired: pairs),
-    censored runs, ratio_octaves = how many octaves later the second is (medians; paired: mean of the pairs)
-    with its interval, ratio = 2 to that power, exact p, p adjusted for all pairs (Holm, or q), the smallest p
-    so many runs can give, the smallest detectable difference, verdict.
+    summary: per pair of groups, the first being the one with the earlier times: n of each (paired: pairs) and units, how many
+    of them share no seed and are compared; censored ones of these, ratio_octaves = how many octaves later the second is
+    (medians; paired: mean of the pairs) with its interval, ratio = 2 to that power, exact p, p adjusted for all pairs (Holm, or
+    q), the smallest p so many runs can give, the smallest detectable difference, verdict.
     """
 
     label: str
@@ -77,8 +78,8 @@ class CompareTransitionTimes(Answer):
         return pa.Table.from_pylist(
             [
                 {
-                    "earlier": f"{r['earlier_group']} ({r['n_a']})",
-                    "later": f"{r['later_group']} ({r['n_b']})",
+                    "earlier": f"{r['earlier_group']} ({_counted(r, 'a')})",
+                    "later": f"{r['later_group']} ({_counted(r, 'b')})",
                     "later by, octaves": number(r["ratio_octaves"], 3),
                     f"{self.ci_level:.0%} interval": interval(r["low"], r["high"], 3),
                     "p": number(r["p"], 2),
@@ -138,7 +139,8 @@ def compare_transition_times(
         for run, times, values in curves.runs("step")
     }
     groups = _grouped(curves, brackets, group_by)
-    rows, dropped = compare_groups(curves.selected, brackets, groups, paired_on, test, confidence)
+    units = {group: units_of(curves.selected, members) for group, members in groups.items()}
+    rows, dropped = compare_groups(curves.selected, brackets, units, paired_on, test, confidence)
     rows = with_correction(rows, correction)
     label = f"{curves.label} {'≥' if way == 'up' else '≤'} {number(level)}" + (
         " from then on" if rule == "stays" else ""
@@ -146,12 +148,13 @@ def compare_transition_times(
     only = rows[0] if len(rows) == 1 else {}
     estimate = only.get("ratio_octaves")
     known = isinstance(estimate, float)
-    provenance = Provenance.of(archive, [curves.choice], curves.left_out)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, [curves.choice], curves.left_out), shared_seeds=())
     return CompareTransitionTimes(
         sentence=_sentence(label, groups, rows, confidence),
         table=_table(curves, brackets, groups),
         summary=pa.Table.from_pylist(rows, schema=_PAIRS),
-        groups=_group_table(brackets, groups, confidence),
+        groups=_group_table(brackets, units, confidence),
         label=label,
         n_runs=sum(len(members) for members in groups.values()),
         unit="octaves",
@@ -168,6 +171,9 @@ def compare_transition_times(
         limits=(
             *provenance.limits,
             *curves.limits,
+            *units_limits(units, "n_reached and the other counts"),
+            *_apart(curves.selected, units, rows, bool(paired_on)),
+            *_seeds_of_groups(group_by),
             *_limits(brackets, groups, rows, dropped, bool(paired_on), correction),
         ),
         provenance=provenance,
@@ -226,9 +232,37 @@ def _table(curves: Curves, brackets: Mapping[int, Bracket], groups: Mapping[str,
     return pa.table({name: pa.array([r[name] for r in rows]).cast(kind) for name, kind in kinds.items()})
 
 
-def _group_table(brackets: Mapping[int, Bracket], groups: Mapping[str, list[int]], level: float) -> pa.Table:
+def _counted(row: Mapping[str, object], side: str) -> str:
+    """`9`, or `3 of 9` where only so many share no seed."""
+    n, of = row[f"units_{side}"], row[f"n_{side}"]
+    return f"{n}" if n == of else f"{n} of {of}"
+
+
+def _apart(
+    selected: Selected, units: Mapping[str, Units], rows: Sequence[Mapping[str, Any]], paired: bool
+) -> list[str]:
+    """Which runs, or how many pairs, are compared where some share seeds."""
+    if not paired:
+        return apart_limits(selected, units, "comparisons")
+    fewer = [r for r in rows if r["units_a"] < r["n_a"]]
+    return [
+        f"Pairs share seeds too: {r['units_a']} of {r['n_a']} share none, chosen by their seeds alone, and are compared."
+        for r in fewer[:1]
+    ]
+
+
+def _seeds_of_groups(by: GroupBy) -> list[str]:
+    if by not in SEED_FIELDS:
+        return []
+    return [
+        f"A group is one {by}: its runs repeat that {by} with other seeds, so a difference is one of these {by}s and says "
+        "nothing of others."
+    ]
+
+
+def _group_table(brackets: Mapping[int, Bracket], units: Mapping[str, Units], level: float) -> pa.Table:
     rows = [
-        {"group": g, **describe_times([brackets[r] for r in members], level)} for g, members in groups.items()
+        {"group": g, **times_over({r: brackets[r] for r in of.runs}, of, level)} for g, of in units.items()
     ]
     return pa.Table.from_pylist(rows, schema=pa.schema([("group", pa.string()), *TIME_FIELDS]))
 
@@ -252,7 +286,13 @@ def _sentence(
     else:
         band = interval(real(r["low"]), real(r["high"]), 3)
         by = f"{number(r['ratio_octaves'], 3)} octaves later, {level:.0%} interval {band},"
-    return f"{label}: {r['later_group']} is {by} than {r['earlier_group']} ({r['test']} test, p = {number(r['p'], 2)})."
+    fewer = (
+        f"of {_counted(r, 'a')} and {_counted(r, 'b')} "
+        if (r["units_a"], r["units_b"]) != (r["n_a"], r["n_b"])
+        else ""
+    )
+    told = f"{r['test']} test {fewer}".strip()
+    return f"{label}: {r['later_group']} is {by} than {r['earlier_group']} ({told}, p = {number(r['p'], 2)})."
 
 
 def _limits(
@@ -287,7 +327,8 @@ def _limits(
         what = "pairs" if paired else "runs"
         lines.append(
             f"So few {what} cannot show any difference: the smallest possible p is {number(weak[0]['smallest_p'], 2)} for "
-            f"{weak[0]['n_a']} {'pairs' if paired else 'against ' + str(weak[0]['n_b'])}."
+            f"{weak[0]['units_a']} {'pairs' if paired else 'against ' + str(weak[0]['units_b'])}"
+            + (" that share no seed." if weak[0]["units_a"] != weak[0]["n_a"] else ".")
         )
     if len(rows) > 1:
         how = "Holm's adjustment" if correction == "holm" else "Benjamini-Hochberg q values"

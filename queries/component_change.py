@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Unpack
 
 import numpy as np
@@ -29,10 +29,11 @@ from queries.reading.lineage import refuse_other_lineage
 from queries.reading.quantities import Which
 from queries.reading.select import ALL_RUNS, Runs
 from queries.reading.tables import floats, only_value
+from queries.reading.units import units_by_group, units_limits
 from queries.registry import query
 from queries.results import Answer, Provenance, Verdict
 from queries.stats.component_categories import CATEGORIES, Thresholds
-from queries.stats.means import METHOD, mean_interval
+from queries.stats.over_units import Shared, mean_over_units, method_over
 from queries.wording.component_change import change_limits, change_sentence, overview_rows
 
 _DEFAULT = Thresholds()
@@ -159,8 +160,11 @@ def component_change(
     )
     used = selected.only({p.run_id for c in compared for p in (c.pair.a, c.pair.b)})
     told = table_of(summary, _SUMMARY)
-    estimate, low, high = _estimate(told, confidence)
-    provenance = Provenance.of(archive, choices.every, left_out)
+    units = units_by_group(selected, [c.pair.b.run_id for c in compared])
+    shared = next(iter(units.values())).of()
+    estimate, low, high = _estimate(told, shared, confidence)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, choices.every, left_out), shared_seeds=())
     quantity = choices.effect.quantity
     return ComponentChange(
         sentence=change_sentence(summary, [c.pair for c in compared], choices, (estimate, low, high)),
@@ -179,7 +183,7 @@ def component_change(
         ci_low=low,
         ci_high=high,
         ci_level=confidence,
-        ci_method=METHOD if math.isfinite(low) else "",
+        ci_method=method_over(shared) if math.isfinite(low) else "",
         null_name="adjacent late checkpoints" if beside else "",
         null_mean=_mean(floats(told, "near_participation")),
         verdict=_shared([s["verdict"] for s in summary]),
@@ -190,6 +194,7 @@ def component_change(
             *left_out.limits,
             *picked.notes,
             *picked.doubts,
+            *units_limits(units, ""),
             *reasons,
             *change_limits(compared, summary, choices, thresholds),
         ),
@@ -210,11 +215,11 @@ def _label(measure: str, params: Mapping[str, object], unit: str) -> str:
     return f"change of the {shown} by mean ablation" if shown else f"effect of mean ablation [{unit}]"
 
 
-def _estimate(summary: pa.Table, level: float) -> tuple[float, float, float]:
+def _estimate(summary: pa.Table, shared: Shared, level: float) -> tuple[float, float, float]:
     """Participation ratio, over runs where they repeat one another."""
     if len(set(summary["group"].to_pylist())) > 1:
         return math.nan, math.nan, math.nan
-    return mean_interval(floats(summary, "participation"), level, (1.0, None))
+    return mean_over_units(floats(summary, "participation"), shared, level, (1.0, None))
 
 
 def _shared(verdicts: Sequence[Verdict]) -> Verdict:

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Unpack
 
 import numpy as np
@@ -18,6 +18,7 @@ from queries.reading.heads import index_limits, parse_head
 from queries.reading.quantities import Choice, Which, choose_quantity
 from queries.reading.select import ALL_RUNS, Runs, select_runs
 from queries.reading.tables import floats, stretches, with_groups
+from queries.reading.units import row_limits, units_by_group
 from queries.registry import query
 from queries.render import number
 from queries.results import Answer, Provenance, Verdict, readable_sql
@@ -141,7 +142,8 @@ def composition_history(
     n_pairs = {r[0]: r[6] for r in ranked}
     summary = _summary(table, n_pairs, confidence)
     verdicts = summary["verdict"].to_pylist()
-    provenance = Provenance.of(archive, [choice], left_out)
+    # no p or interval is over runs
+    provenance = replace(Provenance.of(archive, [choice], left_out), shared_seeds=())
     return CompositionHistory(
         sentence=_sentence(mode, summary, len(present)),
         table=table.drop_columns(["run_id"]),
@@ -158,6 +160,7 @@ def composition_history(
             *provenance.limits,
             *choice.notes,
             *left_out.limits,
+            *row_limits(units_by_group(choice.selected, choice.selected.only(present).ids)),
             *_limits(choice, present, bool(named)),
         ),
         provenance=provenance,

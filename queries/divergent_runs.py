@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Unpack
 
 import numpy as np
@@ -17,6 +17,7 @@ from queries.parameters import SplitPart
 from queries.reading.paths import GroupPaths, read_paths
 from queries.reading.quantities import Which
 from queries.reading.select import ALL_RUNS, Runs, select_runs
+from queries.reading.units import units_limits
 from queries.registry import query
 from queries.render import number
 from queries.results import Answer, Provenance
@@ -128,20 +129,28 @@ def divergent_runs(
 
     Place and spread of the others are robust and leave the run itself out, so that odd runs do not hide one another. What runs
     of one path reach by chance is drawn: as many of them, with deviations as correlated from step to step. A run with
-    values that are not finite is named, and is no part of the path.
+    values that are not finite is named, and is no part of the path. Where runs share seeds, each is held against a set of runs
+    of which no two share one.
     """
     selected = select_runs(archive, runs)
     paths = read_paths(archive, selected, measure, part, which, max_steps=max_steps)
-    judged = [_judge(g, stretch, alpha, len(paths.groups)) for g in paths.groups]
-    rows = [row for j in judged for row in j.rows]
+    sets = [_sets(g) for g in paths.groups]
+    n_tested = sum(max(1, sum(len(one.known) >= LEAST_RUNS for one in of_group)) for of_group in sets)
+    judged = [
+        _judge(one, stretch, alpha, n_tested, len(of_group) > 1) for of_group in sets for one in of_group
+    ]
+    place = {run: k for k, run in enumerate(run for g in paths.groups for run in g.runs)}
+    rows = sorted((row for j in judged for row in j.rows), key=lambda row: place[row["run"]])
+    deviations = sorted((d for j in judged for d in j.deviations), key=lambda row: place[row["run"]])
     known = [r["p"] for r in rows if r["p"] is not None]
     detectable = [j.detectable for j in judged if math.isfinite(j.detectable)]
     left = [r for r in rows if r["status"] in ("left", "not finite")]
-    provenance = Provenance.of(archive, [paths.choice], paths.left_out)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, [paths.choice], paths.left_out), shared_seeds=())
     return DivergentRuns(
         sentence=divergence_sentence(paths.label, rows, paths.unit),
         table=pa.Table.from_pylist(rows, schema=_TABLE),
-        deviations=pa.Table.from_pylist([d for j in judged for d in j.deviations], schema=_DEVIATIONS),
+        deviations=pa.Table.from_pylist(deviations, schema=_DEVIATIONS),
         label=paths.label,
         value_unit=paths.unit,
         n_runs=paths.n_runs,
@@ -150,14 +159,33 @@ def divergent_runs(
         p_value=min(known) if known else math.nan,
         mde=max(detectable) if detectable else math.nan,
         verdict="yes" if left else "unresolved",
-        limits=(*provenance.limits, *paths.limits, *divergence_limits(rows, paths.groups)),
+        limits=(
+            *provenance.limits,
+            *paths.limits,
+            *units_limits({g.group: g.units for g in paths.groups}, ""),
+            *divergence_limits(rows, sets),
+        ),
         provenance=provenance,
         sql=paths.sql,
     )
 
 
-def _judge(group: GroupPaths, stretch: int, alpha: float, n_groups: int) -> Judged:
-    """One condition; p counts all conditions of the answer (Bonferroni)."""
+def _sets(group: GroupPaths) -> list[GroupPaths]:
+    """Runs of which no two share a seed, as large a set as there is, then one of the others; one set where none is shared.
+
+    Runs that share a seed leave a path together, so that their own null would not hold. Those without finite values come first.
+    """
+    rest, found = group.known, []
+    while rest:
+        found.append(group.units.apart(rest))
+        rest = [run for run in rest if run not in found[-1]]
+    broken = [run for run in group.units.runs if run not in group.known]
+    first, *others = found or [[]]
+    return [group.only([*first, *broken]), *(group.only(one) for one in others)]
+
+
+def _judge(group: GroupPaths, stretch: int, alpha: float, n_tested: int, part: bool) -> Judged:
+    """One condition, or part of it; p counts all that are tested for the answer (Bonferroni)."""
     finite = group.finite
     values = group.values[finite]
     ends = {run: _not_finite(group, k) for k, run in enumerate(group.runs) if not finite[k]}
@@ -165,7 +193,7 @@ def _judge(group: GroupPaths, stretch: int, alpha: float, n_groups: int) -> Judg
     n_steps = int(differing.sum())
     if len(values) < LEAST_RUNS or n_steps < LEAST_STEPS:
         why = (
-            f"{len(values)} run(s) of one condition, and a path needs {LEAST_RUNS}"
+            f"{len(values)} run(s) of one condition{' that share no seed' if part else ''}, and a path needs {LEAST_RUNS}"
             if len(values) < LEAST_RUNS
             else f"runs differ at {n_steps} shared step(s) only"
         )
@@ -173,7 +201,7 @@ def _judge(group: GroupPaths, stretch: int, alpha: float, n_groups: int) -> Judg
         return Judged(rows, _deviations(group, rows), math.nan)
     lasting = min(stretch or max(LEAST_STEPS, n_steps // 5), n_steps)
     found, null = departures(values[:, differing], stretch=lasting)
-    p = [min(1.0, d.p * n_groups) for d in found]
+    p = [min(1.0, d.p * n_tested) for d in found]
     staying = values[[x >= alpha for x in p]]
     names = [run for run, keep in zip(group.runs, finite, strict=True) if keep]
     judged = {
@@ -181,7 +209,7 @@ def _judge(group: GroupPaths, stretch: int, alpha: float, n_groups: int) -> Judg
         for k, run in enumerate(names)
     }
     rows = [ends.get(run) or judged[run] for run in group.runs]
-    return Judged(rows, _deviations(group, rows), null.detectable(alpha / n_groups))
+    return Judged(rows, _deviations(group, rows), null.detectable(alpha / n_tested))
 
 
 def _place(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Unpack
 
 import numpy as np
@@ -17,11 +17,12 @@ from queries.parameters import IntervalLevel, SplitPart
 from queries.reading.paths import GroupPaths, read_paths
 from queries.reading.quantities import Which
 from queries.reading.select import ALL_RUNS, Runs, select_runs
+from queries.reading.units import apart_limits, units_limits
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance
-from queries.stats.early import Correlation, detectable_correlation, predictions
-from queries.stats.means import mean_interval
+from queries.stats.early import LEAST_RUNS, Correlation, detectable_correlation, predictions
+from queries.stats.over_units import mean_over_units
 from queries.wording.circuits import or_nan
 from queries.wording.early import ALPHA, early_limits, early_sentence
 
@@ -46,7 +47,9 @@ _TABLE = pa.schema(
 _SUMMARY = pa.schema(
     [
         ("group", _TEXT),
-        *((name, _WHOLE) for name in ("n_runs", "final_step")),
+        *((name, _WHOLE) for name in ("n_runs", "n_units")),
+        ("unit", _TEXT),
+        ("final_step", _WHOLE),
         *((name, _REAL) for name in ("final_mean", "final_low", "final_high", "final_sd")),
         *((name, _WHOLE) for name in ("tells_from", "half_from")),
         ("p", _REAL),
@@ -59,13 +62,14 @@ _POINTS = pa.schema([("run", _TEXT), ("group", _TEXT), ("step", _WHOLE), ("value
 class EarlyPrediction(Answer):
     """What the value at each step tells of the final one.
 
-    table: per condition and step the runs, sd (between runs at that step), Pearson's and Spearman's correlation with the final
-    value, r2: share of the variance of a run left out that a line through the other runs explains, mae: its mean absolute
-    error, in the unit of the measure, all with intervals over runs; mae_mean: that of guessing the others' mean;
-    p of r2 against finals permuted over runs, p_any the same for the best step of all, in all conditions; why a step has none.
-    The last step is the final value itself and proves nothing: it has no p.
-    summary: per condition the final value over runs, tells_from: first step from which every later one predicts (p_any < 0.05),
-    half_from: first from which at least half of the variance is explained at every later one.
+    table: per condition and step n_runs, of which no two share a seed, sd (between them at that step), Pearson's and Spearman's
+    correlation with the final value, r2: share of the variance of a run left out that a line through the other runs explains,
+    mae: its mean absolute error, in the unit of the measure, all with intervals over runs; mae_mean: that of guessing the
+    others' mean; p of r2 against finals permuted over runs, p_any the same for the best step of all, in all conditions; why a
+    step has none. The last step is the final value itself and proves nothing: it has no p.
+    summary: per condition the final value over all runs, n_units of which share no seed (`unit`), tells_from: first step from
+    which every later one predicts (p_any < 0.05), half_from: first from which at least half of the variance is explained at
+    every later one.
     points: run, group, step, value, final.
     """
 
@@ -123,8 +127,10 @@ def early_prediction(
     rows = [row for g in paths.groups for row in _rows(g, confidence, len(paths.groups))]
     summary = [_summary(g, rows, confidence) for g in paths.groups]
     known = [s["p"] for s in summary if s["p"] is not None]
-    largest = max(int(g.finite.sum()) for g in paths.groups)
-    provenance = Provenance.of(archive, [paths.choice], paths.left_out)
+    largest = max(len(g.apart) for g in paths.groups)
+    units = {g.group: g.units for g in paths.groups}
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, [paths.choice], paths.left_out), shared_seeds=())
     return EarlyPrediction(
         sentence=early_sentence(paths.label, rows, summary),
         table=pa.Table.from_pylist(rows, schema=_TABLE),
@@ -139,7 +145,13 @@ def early_prediction(
         p_value=min(known) if known else math.nan,
         mde=detectable_correlation(largest),
         verdict="yes" if any(s["tells_from"] is not None for s in summary) else "unresolved",
-        limits=(*provenance.limits, *paths.limits, *early_limits(rows, paths.groups)),
+        limits=(
+            *provenance.limits,
+            *paths.limits,
+            *units_limits(units, ""),
+            *apart_limits(selected, units, "predictions"),
+            *early_limits(rows, paths.groups),
+        ),
         provenance=provenance,
         sql=paths.sql,
     )
@@ -147,10 +159,14 @@ def early_prediction(
 
 def _rows(group: GroupPaths, level: float, n_groups: int) -> list[dict[str, Any]]:
     """Every step of one condition; p_any counts all steps and all conditions of the answer (Bonferroni)."""
-    values = group.values[group.finite]
+    # siblings tell one another's end, and finals cannot be exchanged between them
+    values = group.apart
     if not values.size:
         return []
     found = predictions(values, values[:, -1], level=level)
+    few = ""
+    if len(values) < min(LEAST_RUNS, len(group.known)):
+        few = f"{len(values)} runs that share no seed, and a prediction needs {LEAST_RUNS}"
     rows = []
     for k, (step, entry) in enumerate(zip(group.steps.tolist(), found, strict=True)):
         last = k == len(found) - 1
@@ -163,7 +179,7 @@ def _rows(group: GroupPaths, level: float, n_groups: int) -> list[dict[str, Any]
             "mae_mean": finite_or_none(entry.mae_mean),
             "p": None if last else finite_or_none(entry.p),
             "p_any": None if last else _together(entry.p_any, n_groups),
-            "why": entry.why or ("the final value itself" if last else None),
+            "why": few or entry.why or ("the final value itself" if last else None),
         }
         for name in ("pearson", "spearman", "r2", "mae"):
             number_: Correlation = getattr(entry, name)
@@ -179,11 +195,12 @@ def _rows(group: GroupPaths, level: float, n_groups: int) -> list[dict[str, Any]
 def _summary(group: GroupPaths, rows: Sequence[dict[str, Any]], level: float) -> dict[str, Any]:
     mine = [r for r in rows if r["group"] == group.group]
     finals = group.values[group.finite][:, -1] if mine else np.empty(0)
-    mean, low, high = mean_interval(finals, level)
+    mean, low, high = mean_over_units(finals, group.units.of(group.known), level)
     tested = [r for r in mine[:-1] if r["p_any"] is not None]
     return {
         "group": group.group,
         "n_runs": len(finals),
+        **group.units.columns(group.known),
         "final_step": mine[-1]["step"] if mine else None,
         "final_mean": finite_or_none(mean),
         "final_low": finite_or_none(low),

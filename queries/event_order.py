@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Unpack
 
 import plotly.graph_objects as go
@@ -17,6 +17,7 @@ from queries.parameters import CrossingRule, IntervalLevel
 from queries.reading.quantities import Which
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.reading.tables import in_order
+from queries.reading.units import among, apart_limits, units_by_group, units_limits
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance
@@ -33,7 +34,8 @@ _ROWS = pa.schema(
 _PAIRS = pa.schema(
     [
         *((name, pa.string()) for name in ("group", "first", "second")),
-        *((name, pa.int64()) for name in ("n_runs", "n_before", "n_after", "n_unclear")),
+        *((name, pa.int64()) for name in ("n_runs", "n_before", "n_after", "n_unclear", "n_units")),
+        ("unit", pa.string()),
         *((name, pa.float64()) for name in ("low", "high", "p")),
         ("verdict", pa.string()),
     ]
@@ -47,7 +49,8 @@ class EventOrder(Answer):
     table: run, group, event, kind (observed, never, before, no data), after, reached, rank within the run
     (unclear pairs count half).
     summary: per group and pair of events in how many runs the one certainly came first, the exact interval of
-    the chance that it does, sign-test p, verdict (yes: first comes first; no: second does).
+    the chance that it does, sign-test p, verdict (yes: first comes first; no: second does); interval, p and verdict are of
+    n_units of the runs, which share no seed, and so are W and its p.
     orders: per group Kendall's W, the value that random orders stay below in 95 %, p, the order by mean rank,
     the commonest full order and in how many runs it is.
     """
@@ -63,7 +66,7 @@ class EventOrder(Answer):
                     "group": r["group"],
                     "first": r["first"],
                     "second": r["second"],
-                    "in that order": f"{r['n_before']} of {r['n_runs']}",
+                    "in that order": f"{r['n_before']} of {r['n_runs']}{among(r)}",
                     "unclear": r["n_unclear"],
                     "chance of it": interval(r["low"], r["high"], 2),
                     "p": number(r["p"], 2),
@@ -104,16 +107,19 @@ def event_order(
     selected = select_runs(archive, runs)
     found = find_events(archive, selected, events, rule, which)
     groups = _groups(selected, found)
+    units = units_by_group(selected, [run for members in groups.values() for run in members])
     orders = {
         group: find_order(
             list(found.brackets),
             {r: [found.brackets[e].get(r, _NOTHING) for e in found.brackets] for r in members},
             confidence,
+            units[group],
         )
         for group, members in groups.items()
     }
     only = next(iter(orders.values())) if len(orders) == 1 else None
-    provenance = Provenance.of(archive, found.choices, found.left_out)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, found.choices, found.left_out), shared_seeds=())
     table = _table(selected, found, groups, orders)
     return EventOrder(
         sentence=_sentence(orders),
@@ -129,7 +135,13 @@ def event_order(
         null_name=NULL if only else "",
         p_value=only.agreement.p if only else math.nan,
         verdict=_verdict(orders),
-        limits=(*provenance.limits, *found.limits, *_limits(table, orders)),
+        limits=(
+            *provenance.limits,
+            *found.limits,
+            *units_limits(units, "n_before and the other counts"),
+            *apart_limits(selected, units, "W, p and the intervals of pairs"),
+            *_limits(table, orders),
+        ),
         provenance=provenance,
         sql=found.sql,
     )
@@ -190,6 +202,8 @@ def _pairs(orders: Mapping[str, Order | None]) -> pa.Table:
                     "n_before": p.n_before,
                     "n_after": p.n_after,
                     "n_unclear": p.n_unclear,
+                    "n_units": p.n_units,
+                    "unit": order.unit if order else "run",
                     "low": p.low,
                     "high": p.high,
                     "p": p.p,
@@ -210,9 +224,7 @@ def _verdict(orders: Mapping[str, Order | None]) -> Literal["yes", "unresolved"]
 def _sentence(orders: Mapping[str, Order | None]) -> str:
     if len(orders) > 1:
         agreed = sum(o is not None and o.verdict == "yes" for o in orders.values())
-        return (
-            f"In {agreed} of {len(orders)} groups the runs agree on an order of events; each is in `orders`."
-        )
+        return f"In {agreed} of {len(orders)} groups the runs agree on an order of events."
     order = next(iter(orders.values()))
     if order is None:
         return "No run has the data for all of these events, so there is no order."

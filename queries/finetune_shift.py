@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Unpack
 
 import plotly.graph_objects as go
@@ -22,6 +22,7 @@ from queries.reading.quantities import Choice, Which, choose_quantities
 from queries.reading.select import ALL_RUNS, Runs
 from queries.reading.tables import only_value
 from queries.reading.token_deltas import read_deltas
+from queries.reading.units import units_by_group, units_limits
 from queries.registry import query
 from queries.results import Answer, Provenance, Verdict
 from queries.stats.component_categories import CATEGORIES
@@ -48,7 +49,8 @@ _SUMMARY = pa.schema(
         *((name, _TEXT) for name in ("eval_set", "group")),
         *((name, _REAL) for name in ("mean_delta", "ci_low", "ci_high")),
         *((name, _TEXT) for name in ("forgets", "transfers")),
-        *((name, _WHOLE) for name in ("n_runs", "n_bases", "n_documents")),
+        *((name, _WHOLE) for name in ("n_runs", "n_units", "n_bases", "n_documents")),
+        ("unit", _TEXT),
         *(
             (name, _REAL)
             for name in ("gini", "near_gini", "gini_beyond", "gini_beyond_low", "gini_beyond_high")
@@ -88,10 +90,10 @@ class FinetuneShift(Answer):
     interval over documents, gini and share_top1pct of the sizes of differences token by token (0 and 0.01 where all
     tokens shift alike), near_*: the same between two adjacent checkpoints of the base before that; mean losses, shares of
     tokens that got worse and better.
-    summary: per eval set and condition of the tuned runs the mean over runs, its interval over runs and documents (of one run
-    over documents), forgets and transfers (yes: the loss surely rose, fell; no: surely by less than the margin;
-    unresolved), gini_beyond (gini less that of the yardstick) with its interval over runs, detectable (the smallest mean
-    that would be found with 80 % power).
+    summary: per eval set and condition of the tuned runs the mean over runs, its interval over runs, n_units of which share no
+    seed (`unit`), and documents (of one run over documents), forgets and transfers (yes: the loss surely rose, fell; no: surely
+    by less than the margin; unresolved), gini_beyond (gini less that of the yardstick) with its interval over runs, detectable
+    (the smallest mean that would be found with 80 % power).
     curve: the same mean difference at every checkpoint of every tuned run (at: its step). inside: per tuned run and eval set
     of effects (what) how many components are of which category, as component_change has them, and how many neurons keep or
     lose their top examples.
@@ -165,7 +167,8 @@ def finetune_shift(
     shifts, missing = _shifts(archive, losses, places, tuned, (base_step, step))
     groups = selected.groups
     table = [shift_row(s, groups[s.run_id], confidence) for s in shifts]
-    summary = group_rows(shifts, groups, margin, confidence)
+    units = units_by_group(selected, dict.fromkeys(s.run_id for s in shifts))
+    summary = group_rows(shifts, units, margin, confidence)
     pairs = list(dict.fromkeys(s.began.pair for s in shifts))
     # effects on the base's data first: the sentence tells of these
     there = sorted(
@@ -176,7 +179,8 @@ def finetune_shift(
     kept, read, about_neurons = neurons_of(archive, there, pairs) if neurons else ([], [], [])
     choices = list({c.quantity.quantity_id: c for c in (*losses.values(), *used, *read)}.values())
     only = summary[0] if len(summary) == 1 else None
-    provenance = Provenance.of(archive, choices, left_out)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, choices, left_out), shared_seeds=())
     return FinetuneShift(
         sentence=shift_sentence(summary, table, counted, margin),
         table=table_of(table, _TABLE),
@@ -201,6 +205,7 @@ def finetune_shift(
             *notes,
             *more,
             *missing,
+            *units_limits(units, ""),
             *about,
             *about_neurons,
             *shift_limits(shifts, summary, margin, inside=bool(counted)),

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Unpack
 
 import numpy as np
@@ -13,11 +13,13 @@ from pydantic import Field
 
 from archive.errors import NotComparable
 from archive.store import Archive
-from queries.events.event_times import TIME_FIELDS, describe_times, finite_or_none
+from queries.events.event_times import TIME_FIELDS, finite_or_none, times_over
 from queries.parameters import IntervalLevel
 from queries.reading.quantities import Choice, Quantity, Want, Which
 from queries.reading.scalars import Scalar, Scalars, read_scalars
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
+from queries.reading.tables import in_order
+from queries.reading.units import Units, among, units_by_group, units_limits
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance
@@ -76,7 +78,8 @@ class GrokkingProgress(Answer):
     gini of the strengths of W_E's frequencies, fve of the logits, sum of squared weights, phase
     (memorization, circuit_formation, cleanup, done; empty where a measure that decides it is missing).
     ends: per run and phase the bracket (after, reached] of its end; kind "unresolved" where a measure is missing.
-    summary: per group and phase how many runs ended it, and the median with its interval.
+    summary: per group and phase how many runs ended it, and the median with its interval over the n_units of these runs that
+    share no seed.
     rule_version: of the rules that draw the borders. frequencies: whose key frequencies restricted, excluded
     and fve use: those of the final checkpoint or of each checkpoint itself.
     """
@@ -93,7 +96,9 @@ class GrokkingProgress(Answer):
                 {
                     "group": r["group"],
                     "end of": r["phase"],
-                    "reached": f"{r['n_reached']} of {r['n_runs']}" if r["n_runs"] else "unresolved",
+                    "reached": f"{r['n_reached']} of {r['n_runs']}{among(r)}"
+                    if r["n_runs"]
+                    else "unresolved",
                     "median step": number(r["median"], 3),
                     f"{self.ci_level:.0%} interval": interval(r["median_low"], r["median_high"], 3)
                     if r["n_runs"]
@@ -141,11 +146,14 @@ def grokking_progress(
     for name in names.values():
         if isinstance(refusal := scalars.missing.get(name), NotComparable):
             raise refusal
-    members = [r for r in selected.ids if any(scalars.curve(n, r) is not None for n in names.values())]
+    measured = [r for r in selected.ids if any(scalars.curve(n, r) is not None for n in names.values())]
+    members = in_order(selected, measured)
     ends = {run: _ends(scalars, names, run) for run in members}
     missing = _missing(scalars, names, selected, members)
-    summary = _summary(selected, ends, confidence)
-    provenance = Provenance.of(archive, _used(scalars, names), scalars.left_out)
+    units = units_by_group(selected, ends)
+    summary = _summary(units, ends, confidence)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, _used(scalars, names), scalars.left_out), shared_seeds=())
     return GrokkingProgress(
         sentence=sentence_of_phases(summary, len(members), missing),
         table=_table(selected, scalars, names, ends),
@@ -160,6 +168,7 @@ def grokking_progress(
         limits=(
             *provenance.limits,
             *scalars.limits,
+            *units_limits(units, "n_reached and the other counts"),
             *limits_of_phases(scalars, names, used, missing, ends, frequencies),
         ),
         provenance=provenance,
@@ -292,13 +301,10 @@ def _end_table(selected: Selected, ends: Mapping[int, list[Bracket | None]]) -> 
     return pa.Table.from_pylist(rows, schema=_ENDS)
 
 
-def _summary(selected: Selected, ends: Mapping[int, list[Bracket | None]], level: float) -> pa.Table:
+def _summary(units: Mapping[str, Units], ends: Mapping[int, list[Bracket | None]], level: float) -> pa.Table:
     rows = []
-    groups: dict[str, list[list[Bracket | None]]] = {}
-    for run, brackets in ends.items():
-        groups.setdefault(selected.groups[run], []).append(brackets)
-    for group, mine in groups.items():
+    for group, of in units.items():
         for k, phase in enumerate(PHASES):
-            known = [end for brackets in mine if (end := brackets[k]) is not None]
-            rows.append({"group": group, "phase": phase, **describe_times(known, level)})
+            known = {run: end for run in of.runs if (end := ends[run][k]) is not None}
+            rows.append({"group": group, "phase": phase, **times_over(known, of, level)})
     return pa.Table.from_pylist(rows, schema=_SUMMARY)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Unpack
 
 import numpy as np
@@ -17,6 +17,7 @@ from queries.reading.heads import index_limits
 from queries.reading.quantities import Choice, Which
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.reading.tables import floats, stretches, with_groups
+from queries.reading.units import row_limits, units_by_group
 from queries.reading.variants import choose_variants, variant_label
 from queries.registry import query
 from queries.render import number
@@ -193,7 +194,8 @@ def head(
     summary = _summary(table)
     partners, profiles, patterns = _beside(archive, choices, left_out, layer, head, step, top)
     present = set(table["run_id"].unique().to_pylist())
-    provenance = Provenance.of(archive, choices, left_out)
+    # no p or interval is over runs
+    provenance = replace(Provenance.of(archive, choices, left_out), shared_seeds=())
     return Head(
         sentence=_sentence(name, summary, partners, len(present)),
         table=table.select(_COLUMNS),
@@ -207,6 +209,7 @@ def head(
             *provenance.limits,
             *dict.fromkeys(note for c in choices for note in c.notes),
             *left_out.limits,
+            *row_limits(units_by_group(selected, selected.only(present).ids)),
             *_limits(selected, present, name, partners, summary),
         ),
         provenance=provenance,

@@ -1,7 +1,7 @@
 """Scores of attention heads over training: named heads, or the top heads of each run."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Unpack
 
 import numpy as np
@@ -16,6 +16,7 @@ from queries.reading.heads import index_limits, parse_head
 from queries.reading.quantities import Choice, Which, choose_quantity
 from queries.reading.select import ALL_RUNS, Runs, select_runs
 from queries.reading.tables import floats, stretches, with_groups
+from queries.reading.units import row_limits, units_by_group
 from queries.registry import query
 from queries.render import number
 from queries.results import Answer, Provenance, readable_sql
@@ -117,7 +118,8 @@ def head_score_history(
     present = set(rows["run_id"].unique().to_pylist())
     table = with_groups(rows, choice.selected)
     summary = _summary(table)
-    provenance = Provenance.of(archive, [choice], left_out)
+    # no p or interval is over runs
+    provenance = replace(Provenance.of(archive, [choice], left_out), shared_seeds=())
     return HeadScoreHistory(
         sentence=_sentence(quantity.measure, summary, len(present), bool(heads)),
         table=table.drop_columns(["run_id"]),
@@ -129,6 +131,7 @@ def head_score_history(
             *provenance.limits,
             *choice.notes,
             *left_out.limits,
+            *row_limits(units_by_group(choice.selected, choice.selected.only(present).ids)),
             *_limits(choice, present, bool(heads), chosen_by),
         ),
         provenance=provenance,

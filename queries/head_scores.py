@@ -1,7 +1,7 @@
 """Scores of all attention heads at one checkpoint per run."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Unpack
 
 import numpy as np
@@ -16,11 +16,11 @@ from queries.reading.heads import index_limits
 from queries.reading.quantities import Which, choose_quantity
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.reading.tables import finite_rows, floats, only_value, stretches, with_groups
+from queries.reading.units import units_by_group, units_limits
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, readable_sql
-from queries.stats.few_runs import detectable_difference
-from queries.stats.means import METHOD, mean_interval
+from queries.stats.over_units import detectable_between, mean_over_units, method_over
 
 _SQL = """\
 SELECT run_id, run, step, 'L' || layer || 'H' || head AS name, layer, head, value, chance,
@@ -75,8 +75,14 @@ def head_scores(
     summary = _summary(finite)
     best = summary["best_value"].to_numpy()
     one_group = len(set(used.groups.values())) == 1
-    mean, low, high = mean_interval(best, confidence, quantity.bounds) if one_group else (math.nan,) * 3
-    provenance = Provenance.of(archive, [choice], left_out)
+    ids = {run.run: run.run_id for run in used.runs}
+    units = units_by_group(used, [ids[run] for run in summary["run"].to_pylist()])
+    shared = next(iter(units.values())).of() if one_group and units else []
+    mean, low, high = (
+        mean_over_units(best, shared, confidence, quantity.bounds) if one_group else (math.nan,) * 3
+    )
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, [choice], left_out), shared_seeds=())
     return HeadScores(
         sentence=_sentence(quantity.measure, summary, picked, (mean, low, high)),
         table=table.drop_columns(["run_id"]),
@@ -89,13 +95,14 @@ def head_scores(
         ci_low=low,
         ci_high=high,
         ci_level=confidence,
-        ci_method=f"best head, {METHOD}" if np.isfinite(low) else "",
-        mde=_mde(best) if one_group else math.nan,
+        ci_method=f"best head, {method_over(shared)}" if np.isfinite(low) else "",
+        mde=detectable_between(best, shared) if one_group else math.nan,
         limits=(
             *provenance.limits,
             *choice.notes,
             *left_out.limits,
             *notes,
+            *units_limits(units, ""),
             *_limits(choice.selected, picked, table),
         ),
         provenance=provenance,
@@ -130,11 +137,6 @@ def _sentence(measure: str, summary: pa.Table, picked: Picked, mean: tuple[float
         f"At {picked.place} the best head of each of {len(rows)} runs has {measure} between {number(min(best))} and "
         f"{number(max(best))}{average}."
     )
-
-
-def _mde(best: np.ndarray) -> float:
-    n = len(best)
-    return detectable_difference(n, n) * float(best.std(ddof=1)) if n > 1 else math.nan
 
 
 def _limits(selected: Selected, picked: Picked, table: pa.Table) -> list[str]:

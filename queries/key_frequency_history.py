@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Unpack
 
 import numpy as np
@@ -20,10 +20,11 @@ from queries.reading.checkpoints import find_left_outs
 from queries.reading.quantities import Choice, Want, Which, choose_quantities
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.reading.tables import in_order
+from queries.reading.units import Units, among, apart_limits, pooled_units, units_limits
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, readable_sql
-from queries.stats.few_runs import share_interval
+from queries.stats.over_units import count_over_units
 from queries.stats.permuted_choice import overlap_p, uniform_choice_p
 from queries.stats.pooled_share import METHOD, pooled_share
 
@@ -60,7 +61,8 @@ _ROWS = pa.schema(
 _USED = pa.schema(
     [
         ("frequency", pa.int64()),
-        ("n_runs", pa.int64()),
+        *((name, pa.int64()) for name in ("n_runs", "n_units")),
+        ("unit", pa.string()),
         ("share", pa.float64()),
         ("low", pa.float64()),
         ("high", pa.float64()),
@@ -102,10 +104,11 @@ class KeyFrequencyHistory(Answer):
     last checkpoint and since_step (without a pause), top_since (for a final one, of m: the first step from which
     it stayed among the m strongest), at how many checkpoints it was key, n_switches (how often it
     went from key to not, or back), its strength at the last checkpoint, early_rank (1 = strongest) at `early_step`.
-    summary: per frequency in how many runs it is final, with the exact interval of that share.
+    summary: per frequency in how many runs it is final, with the interval of that share over the n_units of all runs that share
+    no seed (exact where every run is one).
     estimate: share of a run's m final frequencies that were among the m strongest at `early_step`, mean over
     runs; p_value against frequencies that do not depend on that order.
-    p_uniform: of runs choosing uniformly, by how often they share frequencies.
+    p_uniform: of runs choosing uniformly, by how often they share frequencies. Both p are of runs of which no two share a seed.
     shared: per kind of seed that some runs share, how much of what such pairs could have in common they have,
     and the same with seeds permuted among runs that differ in nothing else (mean, 95 % range, one-sided p).
     """
@@ -165,17 +168,23 @@ def key_frequency_history(
             f"no usable key frequencies by the rule {rule!r}; the rules are {', '.join(STRENGTH_OF)}."
         )
     n_options = next(iter(found.values())).flags.shape[1]
+    pooled, units = pooled_units(keys.selected, found)
     overlaps = _overlaps(found, early_step)
-    sizes = [m for _, m in overlaps]
-    mean, low, high = pooled_share([k for k, _ in overlaps], sizes, confidence)
-    summary = _used(found, n_options, confidence)
-    p_uniform = uniform_choice_p([h.final.tolist() for h in found.values()], n_options)
+    sizes = [m for _, m in overlaps.values()]
+    mean, low, high = pooled_share([k for k, _ in overlaps.values()], sizes, confidence, units.of(overlaps))
+    summary = _used(found, units, confidence)
+    chosen = [run for run, h in found.items() if len(h.final)]
+    p_uniform = uniform_choice_p([found[run].final.tolist() for run in units.apart(chosen)], n_options)
     shared = shared_choices(keys.selected, {run: h.final.tolist() for run, h in found.items()}, confidence)
     chance = float(np.mean(sizes)) / n_options if sizes else math.nan
-    enough = len(found) >= FEWEST_RUNS
-    provenance = Provenance.of(archive, choices, left_out)
+    alone = [overlaps[run] for run in units.apart(overlaps)]
+    enough = len(units.apart()) >= FEWEST_RUNS
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, choices, left_out), shared_seeds=())
     return KeyFrequencyHistory(
-        sentence=_sentence(found, n_options, p_uniform, shared, (mean, low, high), chance, early_step),
+        sentence=_sentence(
+            found, among(units.columns()), n_options, p_uniform, shared, (mean, low, high), chance, early_step
+        ),
         table=_table(keys.selected, found, early_step),
         summary=summary,
         label=f"key frequencies by {rule}",
@@ -192,14 +201,23 @@ def key_frequency_history(
         ci_method=f"share already strongest at step {early_step:,}, {METHOD}" if len(sizes) > 1 else "",
         null_name="final frequencies unrelated to their early order" if sizes else "",
         null_mean=chance,
-        p_value=overlap_p([k for k, _ in overlaps], sizes, n_options),
+        p_value=overlap_p([k for k, _ in alone], [m for _, m in alone], n_options),
         verdict=None if enough else "unresolved",
         limits=(
             *provenance.limits,
             *keys.notes,
             *left_out.limits,
+            *units_limits(pooled, "n_runs"),
+            *apart_limits(keys.selected, pooled, "p and p_uniform"),
             *_limits(
-                found, keys.selected, rule, isinstance(strengths, Choice), len(overlaps), early_step, shared
+                found,
+                keys.selected,
+                units,
+                rule,
+                isinstance(strengths, Choice),
+                len(overlaps),
+                early_step,
+                shared,
             ),
         ),
         provenance=provenance,
@@ -227,15 +245,15 @@ def _histories(rows: pa.Table) -> dict[int, _History]:
     }
 
 
-def _overlaps(found: Mapping[int, _History], step: int) -> list[tuple[int, int]]:
+def _overlaps(found: Mapping[int, _History], step: int) -> dict[int, tuple[int, int]]:
     """Per run with strengths at `step`: how many of its m final frequencies were among the m strongest, and m."""
-    overlaps = []
-    for history in found.values():
+    overlaps = {}
+    for run, history in found.items():
         early, final = history.early(step), history.final
         if early is None or not len(final):
             continue
         strongest = np.argsort(-early, kind="stable")[: len(final)]
-        overlaps.append((len(set(strongest.tolist()) & set(final.tolist())), len(final)))
+        overlaps[run] = (len(set(strongest.tolist()) & set(final.tolist())), len(final))
     return overlaps
 
 
@@ -275,15 +293,17 @@ def _since(steps: NDArray[np.int64], used: NDArray[np.bool_]) -> int | None:
     return int(steps[pauses[-1] + 1]) if len(pauses) else int(steps[0])
 
 
-def _used(found: Mapping[int, _History], n_options: int, level: float) -> pa.Table:
+def _used(found: Mapping[int, _History], units: Units, level: float) -> pa.Table:
     counts = Counter(int(k) + 1 for history in found.values() for k in history.final)
     rows = []
     for frequency in sorted(counts, key=lambda k: (-counts[k], k)):
-        low, high = share_interval(counts[frequency], len(found), level)
+        having = [frequency - 1 in history.final for history in found.values()]
+        low, high = count_over_units(having, units.of(), level)
         rows.append(
             {
                 "frequency": frequency,
                 "n_runs": counts[frequency],
+                **units.columns(),
                 "share": counts[frequency] / len(found),
                 "low": low,
                 "high": high,
@@ -294,6 +314,7 @@ def _used(found: Mapping[int, _History], n_options: int, level: float) -> pa.Tab
 
 def _sentence(
     found: Mapping[int, _History],
+    units: str,
     n_options: int,
     p_uniform: float,
     shared: pa.Table,
@@ -303,7 +324,9 @@ def _sentence(
 ) -> str:
     sizes = [len(h.final) for h in found.values()]
     few = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
-    text = f"{len(found)} run{'s' if len(found) != 1 else ''} end with {few} of {n_options} frequencies"
+    text = (
+        f"{len(found)} run{'s' if len(found) != 1 else ''}{units} end with {few} of {n_options} frequencies"
+    )
     if math.isfinite(p_uniform):
         counts = Counter(int(k) + 1 for h in found.values() for k in h.final)
         most, n = counts.most_common(1)[0] if counts else (0, 0)
@@ -321,6 +344,7 @@ def _sentence(
 def _limits(
     found: Mapping[int, _History],
     selected: Selected,
+    units: Units,
     rule: str,
     has_strengths: bool,
     n_early: int,
@@ -341,9 +365,10 @@ def _limits(
         lines.append(
             f"{len(found) - n_early} run(s) have no strengths at or before step {early_step:,}, or no final frequency."
         )
-    if len(found) < FEWEST_RUNS:
+    if len(units.apart()) < FEWEST_RUNS:
         lines.append(
-            f"{len(found)} run(s): nothing can be said about how runs choose; at least {FEWEST_RUNS} are needed."
+            f"{len(found)} run(s){among(units.columns())}: nothing can be said about how runs choose; at least {FEWEST_RUNS} are "
+            "needed."
         )
     unsettled = [selected.by_id[run].run for run, h in found.items() if 2 * len(h.final) > h.flags.shape[1]]
     if unsettled:

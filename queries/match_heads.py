@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Unpack
 
 import numpy as np
@@ -20,6 +20,7 @@ from queries.reading.quantities import Which
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.reading.signatures import SignatureReadings, Signatures, choose_signatures, read_signatures
 from queries.reading.tables import in_order
+from queries.reading.units import units_by_group, units_limits, units_of
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, Verdict
@@ -35,7 +36,7 @@ from queries.stats.head_matching import (
     stability,
     standardised,
 )
-from queries.stats.run_pairs import METHOD, mean_over_pairs
+from queries.stats.run_pairs import mean_over_pairs, method_over
 from queries.wording.circuits import or_nan
 from queries.wording.head_matches import NEGLIGIBLE, match_limits, match_sentence
 
@@ -184,13 +185,15 @@ def match_heads(
         }
         for p, m, e, before in zip(pairs, found, held, at_first, strict=True)
     ]
+    shared = units_of(selected, ids).by_run()
     summary = [
-        _summary(kind, pairs, per_pair, found, nulls, confidence)
+        _summary(kind, pairs, per_pair, found, nulls, confidence, shared)
         for kind in ("index", "matched")
         if any(p.align == kind for p in pairs)
     ]
     only = summary[0] if len(summary) == 1 else None
-    provenance = Provenance.of(archive, choices, readings.left_out)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, choices, readings.left_out), shared_seeds=())
     return MatchHeads(
         sentence=match_sentence(summary, len(ids), confidence),
         table=pa.Table.from_pylist(table, schema=_TABLE),
@@ -204,7 +207,7 @@ def match_heads(
         ci_low=or_nan(only["low"]) if only else math.nan,
         ci_high=or_nan(only["high"]) if only else math.nan,
         ci_level=confidence,
-        ci_method=METHOD.split(",")[0] if only and only["low"] is not None else "",
+        ci_method=method_over(shared) if only and only["low"] is not None else "",
         null_name=""
         if not only
         else "permuted numbers"
@@ -217,6 +220,7 @@ def match_heads(
         verdict=only["verdict"] if only else None,
         limits=(
             *provenance.limits,
+            *units_limits(units_by_group(selected, ids), "p and numbers of pairs"),
             *notes,
             *more,
             *readings.left_out.limits,
@@ -324,6 +328,7 @@ def _summary(
     found: Sequence[Matching],
     nulls: Sequence[np.ndarray],
     level: float,
+    shared: Sequence[Mapping[int, int]],
 ) -> dict[str, Any]:
     chosen = [k for k, p in enumerate(pairs) if p.align == kind]
     ends = [(pairs[k].a, pairs[k].b) for k in chosen]
@@ -334,7 +339,8 @@ def _summary(
         return float(np.mean(values)) if values else None
 
     def over_runs(values: Sequence[float], most: float) -> tuple[float, float, float]:
-        return mean_over_pairs(ends, np.array(values), np.full(len(values), math.nan), level, (None, most))
+        nothing = np.full(len(values), math.nan)
+        return mean_over_pairs(ends, np.array(values), nothing, level, (None, most), shared)
 
     estimate, low, high = over_runs([per_pair[k]["excess"] for k in chosen], 1 - held.mean)
     above = [

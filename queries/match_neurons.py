@@ -19,12 +19,13 @@ from queries.reading.matched_neurons import MEASURE, TABLES, began_alike, best_m
 from queries.reading.quantities import Want, Which, choose_quantities
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.reading.tables import only_value
+from queries.reading.units import Units, units_by_group, units_limits, units_of
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, Verdict
 from queries.stats.distributions import t_quantile
 from queries.stats.few_runs import detectable_paired_difference
-from queries.stats.run_pairs import METHOD, mean_over_pairs
+from queries.stats.run_pairs import mean_over_pairs, method_over
 from queries.stats.universal import highest_by_chance, same_number_p
 from queries.wording.circuits import or_nan
 from queries.wording.neurons import NEGLIGIBLE, neuron_match_limits, neuron_match_sentence
@@ -147,9 +148,12 @@ def match_neurons(
     rows = [_pair(choice.selected, p, picked, sums) for p in picked.at]
     kinds = [kind for kind in ("not shared", "shared") if any(r["start"] == kind for r in rows)]
     by_chance = highest_by_chance(picked.n_tokens, max(row["n_neurons"] for row in rows))
-    summary = [_summary(kind, picked.at, rows, confidence, by_chance) for kind in kinds]
+    units = units_of(choice.selected, picked.run_ids)
+    shared = units.by_run()
+    summary = [_summary(kind, picked.at, rows, confidence, by_chance, units) for kind in kinds]
     only = summary[0] if len(summary) == 1 else None
-    provenance = Provenance.of(archive, [choice], picked.left_out)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, [choice], picked.left_out), shared_seeds=())
     pairs = pa.Table.from_pylist(rows, schema=_PAIRS)
     return MatchNeurons(
         sentence=neuron_match_sentence(summary, len(picked.run_ids), picked.place, threshold, confidence),
@@ -165,13 +169,14 @@ def match_neurons(
         ci_low=or_nan(only["low"]) if only else math.nan,
         ci_high=or_nan(only["high"]) if only else math.nan,
         ci_level=confidence,
-        ci_method=METHOD.split(",")[0] if only and only["low"] is not None else "",
+        ci_method=method_over(shared) if only and only["low"] is not None else "",
         null_name="layers of the other model rotated at random" if only else "",
         null_mean=0.0 if only else math.nan,
         mde=or_nan(only["detectable"]) if only else math.nan,
         verdict=only["verdict"] if only else None,
         limits=(
             *provenance.limits,
+            *units_limits(units_by_group(choice.selected, picked.run_ids), "p and numbers of pairs"),
             *choice.notes,
             *picked.left_out.limits,
             *picked.notes,
@@ -241,14 +246,16 @@ def _mean(rows: Sequence[Row], name: str) -> float | None:
 
 
 def _summary(
-    kind: str, pairs: Sequence[Compared], rows: Sequence[Row], level: float, by_chance: float
+    kind: str, pairs: Sequence[Compared], rows: Sequence[Row], level: float, by_chance: float, units: Units
 ) -> Row:
     chosen = [k for k, row in enumerate(rows) if row["start"] == kind]
     mine = [rows[k] for k in chosen]
 
     def over_runs(values: Sequence[float | None]) -> tuple[float, float, float]:
         known = np.array([or_nan(value) for value in values])
-        return mean_over_pairs([pairs[k].ends for k in chosen], known, np.full(len(known), math.nan), level)
+        nothing = np.full(len(known), math.nan)
+        ends = [pairs[k].ends for k in chosen]
+        return mean_over_pairs(ends, known, nothing, level, shared=units.by_run())
 
     def mean(name: str) -> float | None:
         return finite_or_none(over_runs([row[name] for row in mine])[0])
@@ -257,7 +264,8 @@ def _summary(
     later = over_runs(
         [row["excess"] - row["first_excess"] if row["first_excess"] is not None else None for row in mine]
     )
-    n_runs = len({run for k in chosen for run in pairs[k].ends})
+    runs = {run for k in chosen for run in pairs[k].ends}
+    n_runs, n_units = len(runs), len(min(map(np.unique, units.of(runs)), key=len, default=runs))
     names = ("above_first", "above_first_low", "above_first_high")
     row = {
         "start": kind,
@@ -273,7 +281,7 @@ def _summary(
         },
         "same_number_chance": mean("same_number_chance"),
         **{name: finite_or_none(value) for name, value in zip(names, later, strict=True)},
-        "detectable": finite_or_none(_detectable(n_runs, low, high, level)),
+        "detectable": finite_or_none(_detectable(n_units, low, high, level)),
     }
     return {**row, "verdict": _verdict(row, by_chance)}
 

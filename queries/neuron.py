@@ -1,7 +1,7 @@
 """One neuron of each run: the texts it fires on, its statistics, what it writes, and how settled that is."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Unpack
 
 import plotly.graph_objects as go
@@ -23,6 +23,7 @@ from queries.reading.neuron_tables import (
 from queries.reading.quantities import Choice, Want, Which, choose_quantities
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.reading.tables import in_order
+from queries.reading.units import row_limits, units_by_group
 from queries.registry import query
 from queries.render import number
 from queries.results import Answer, Provenance, readable_sql
@@ -153,7 +154,8 @@ def neuron(
     windows, words = read_texts(archive, top.quantity.quantity_id, examples, ids, window)
     history = history_table(selected, tops, found)
     summary = summary_table(selected, shown, places, history, int(rows["n_tokens"][0].as_py()))
-    provenance = Provenance.of(archive, choices, left_out)
+    # no p or interval is over runs
+    provenance = replace(Provenance.of(archive, choices, left_out), shared_seeds=())
     return Neuron(
         sentence=_sentence(name, summary),
         table=example_table(selected, shown, places, windows),
@@ -170,6 +172,7 @@ def neuron(
             *dict.fromkeys(note for c in choices for note in c.notes),
             *notes,
             *left_out.limits,
+            *row_limits(units_by_group(selected, [t.run_id for t in shown])),
             *_limits(selected, tops, shown, bool(windows)),
         ),
         provenance=provenance,

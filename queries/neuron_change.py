@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Unpack
 
 import numpy as np
@@ -31,10 +31,11 @@ from queries.reading.neuron_tops import KEPT, REPLACED, TOPS_SQL, NeuronTops, to
 from queries.reading.quantities import Which, choose_quantity
 from queries.reading.select import ALL_RUNS, Runs
 from queries.reading.tables import floats, only_value
+from queries.reading.units import units_by_group, units_limits
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, readable_sql
-from queries.stats.means import METHOD, mean_interval
+from queries.stats.over_units import mean_over_units, method_over
 from queries.stats.ranked_lists import PERSISTENCE, least_above_chance, overlaps
 
 Ints = NDArray[np.int64]
@@ -141,9 +142,13 @@ def neuron_change(
     n_places = max(t.n_tokens for t in tops.values())
     depth = max(t.keys.shape[1] for t in tops.values())
     means = [_mean(neurons) for neurons, _ in compared]
-    one_group = len({used.groups[pair.b.run_id] for pair in picked.pairs}) == 1
-    estimate, low, high = mean_interval(means, confidence, (0.0, 1.0)) if one_group else (math.nan,) * 3
-    provenance = Provenance.of(archive, [choice], left_out)
+    units = units_by_group(used, [pair.b.run_id for pair in picked.pairs])
+    shared = next(iter(units.values())).of()
+    estimate, low, high = (
+        mean_over_units(means, shared, confidence, (0.0, 1.0)) if len(units) == 1 else (math.nan,) * 3
+    )
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, [choice], left_out), shared_seeds=())
     return NeuronChange(
         sentence=_sentence(picked.pairs, table, summary, depth, estimate, (low, high)),
         table=table,
@@ -159,7 +164,7 @@ def neuron_change(
         ci_low=low,
         ci_high=high,
         ci_level=confidence,
-        ci_method=METHOD if math.isfinite(low) else "",
+        ci_method=method_over(shared) if math.isfinite(low) else "",
         null_name="another neuron of the same layer",
         null_mean=_weighted(summary, "other_overlap"),
         limits=(
@@ -168,6 +173,7 @@ def neuron_change(
             *left_out.limits,
             *picked.notes,
             *picked.doubts,
+            *units_limits(units, ""),
             *_limits(table, depth, k, n_places, len(compared)),
         ),
         provenance=provenance,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import combinations
 from typing import Unpack
 
@@ -22,6 +22,7 @@ from queries.reading.quantities import Which
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.reading.tables import in_order, only_value
 from queries.reading.token_outputs import By, Choices, Outputs, choose_outputs, read_lists, read_losses
+from queries.reading.units import among, units_by_group, units_limits, units_of
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, Verdict
@@ -69,7 +70,8 @@ _STATISTICS: dict[str, tuple[str, tuple[str, str], str | None, tuple[float, floa
 _GROUPS = pa.schema(
     [
         *((name, pa.string()) for name in ("group_a", "group_b", "statistic")),
-        *((name, pa.int64()) for name in ("n_runs", "n_pairs")),
+        *((name, pa.int64()) for name in ("n_runs", "n_pairs", "n_units")),
+        ("unit", pa.string()),
         *((name, pa.float64()) for name in ("mean", "least", "most", "low", "high", "null")),
     ]
 )
@@ -90,8 +92,8 @@ class OutputAgreement(Answer):
     divergence, from lists the least it can be, and _trimmed without the highest 1 %; top1: share of tokens where both think
     the same token most likely, with its interval and top1_chance, what their habits alone give; spearman: rank
     correlation of losses; loss_difference: mean loss of a less that of b; numbers of tokens and documents.
-    summary: per pair of conditions and statistic the mean over pairs with an interval over runs; least, most: between
-    what it lies, which differ for js.
+    summary: per pair of conditions and statistic the mean over pairs with an interval over runs, n_units of which share no
+    seed; least, most: between what it lies, which differ for js.
     """
 
     def overview(self) -> pa.Table | None:
@@ -104,7 +106,7 @@ class OutputAgreement(Answer):
                     "group": r["group_a"]
                     if r["group_a"] == r["group_b"]
                     else f"{r['group_a']} × {r['group_b']}",
-                    "runs": r["n_runs"],
+                    "runs": f"{r['n_runs']}{among(r)}",
                     "pairs": r["n_pairs"],
                     "mean": between(r, 4),
                     f"{self.ci_level:.0%} interval": interval(r["low"], r["high"]),
@@ -136,7 +138,7 @@ def output_agreement(
     Divergences are exact where a study with [compare] compared the two models (output_divergence, top1_agreement). Else they
     need token_top, of which only the most likely tokens are stored, so that they lie between two bounds; token_loss alone
     gives the rank correlation. Runs with different tokenizers or eval sets are refused. With more than two runs all pairs
-    are taken; they share runs, so the interval of their mean leaves out one run at a time.
+    are taken; they share runs, so the interval of their mean leaves out runs, not pairs.
     """
     selected = select_runs(archive, runs)
     choices = choose_outputs(archive, selected, which, by)
@@ -153,7 +155,8 @@ def output_agreement(
     summary = _summary(choices.main.selected, ends, rows, confidence)
     statistic = "js" if choices.top or choices.js else "spearman"
     head = _headline(statistic, rows, summary, confidence)
-    provenance = Provenance.of(archive, choices.all, read.left_out)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, choices.all, read.left_out), shared_seeds=())
     null = head["null"]
     absent = [r.run for r in choices.main.selected.runs if r.run_id not in read.run_ids]
     n_runs = len(read.run_ids)
@@ -168,7 +171,7 @@ def output_agreement(
         ci_low=head["low"],
         ci_high=head["high"],
         ci_level=confidence,
-        ci_method=_method(rows, head),
+        ci_method=_method(rows, head, summary),
         null_name="the same outputs at shuffled places" if math.isfinite(null) else "",
         null_mean=null,
         verdict=_verdict(statistic, rows, head),
@@ -177,6 +180,7 @@ def output_agreement(
             *dict.fromkeys(note for c in choices.all for note in c.notes),
             *choices.notes,
             *read.left_out.limits,
+            *units_limits(units_by_group(choices.main.selected, read.run_ids), ""),
             *read.notes,
             *agreement_limits(
                 rows,
@@ -296,10 +300,12 @@ def _summary(
         by_groups.setdefault((one, other), []).append(k)
     for (one, other), mine in by_groups.items():
         ends = [pairs[k] for k in mine]
+        units = units_of(selected, dict.fromkeys(run for pair in ends for run in pair))
+        shared = units.by_run()
         for statistic, (error, (lower, upper), null, bounds) in _STATISTICS.items():
             errors = column(rows, mine, error)
-            below = mean_over_pairs(ends, column(rows, mine, lower), errors, level, bounds)
-            above = mean_over_pairs(ends, column(rows, mine, upper), errors, level, bounds)
+            below = mean_over_pairs(ends, column(rows, mine, lower), errors, level, bounds, shared)
+            above = mean_over_pairs(ends, column(rows, mine, upper), errors, level, bounds, shared)
             if math.isnan(below[0]):
                 continue
             found.append(
@@ -307,8 +313,9 @@ def _summary(
                     "group_a": one,
                     "group_b": other,
                     "statistic": statistic,
-                    "n_runs": len({run for pair in ends for run in pair}),
+                    "n_runs": len(units.runs),
                     "n_pairs": len(mine),
+                    **units.columns(),
                     "mean": known_as(below[0], above[0]) if statistic == "js" else below[0],
                     "least": below[0],
                     "most": above[0],
@@ -336,10 +343,13 @@ def _headline(
     return {key: real(mine[0][key]) for key in _HEAD}
 
 
-def _method(rows: Sequence[Mapping[str, object]], head: Mapping[str, float]) -> str:
+def _method(rows: Sequence[Mapping[str, object]], head: Mapping[str, float], summary: pa.Table) -> str:
     if not math.isfinite(head["low"]):
         return ""
-    return METHOD if len(rows) == 1 else run_pairs.METHOD
+    if len(rows) == 1:
+        return METHOD
+    by_run = set(summary["unit"].to_pylist()) == {"run"}
+    return run_pairs.METHOD if by_run else run_pairs.SEEDS_METHOD
 
 
 def _verdict(

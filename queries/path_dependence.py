@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import combinations, product
 from typing import Annotated, Unpack
@@ -22,12 +22,14 @@ from queries.reading.quantities import Which, choose_quantity
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.reading.tables import in_order, only_value, shared_words
 from queries.reading.token_outputs import Outputs, read_checkpoint_losses
+from queries.reading.units import independent, units_by_group, units_limits
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, Verdict
 from queries.stats.path_index import (
     METHOD,
     NEAR_ZERO,
+    SEEDS_METHOD,
     PathIndex,
     distance,
     expected_distance,
@@ -47,6 +49,8 @@ _GROUPS = pa.schema(
         ("group", pa.string()),
         *((name, pa.float64()) for name in _REALS),
         *((name, pa.int64()) for name in ("n_runs", "n_tokens", "n_documents", "n_strata", "floor_steps")),
+        ("n_units", pa.int64()),
+        ("unit", pa.string()),
     ]
 )
 _BETWEEN = pa.schema(
@@ -62,7 +66,8 @@ class PathDependence(Answer):
     interval low, high (low empty near 0), offset (what different mean losses would add), null_sd (of the index around 1
     were tokens exchanged), floor (the same of a run and its own checkpoint before, floor_steps steps earlier in the
     median), coarser and finer (the index with a quarter and four times as many classes of difficulty), observed and
-    expected distance in nats², and what it rests on. summary: between groups, such as sizes, the mean distance of their
+    expected distance in nats², and what it rests on; n_units: how many of the runs share no seed (unit: which seed they share
+    most). summary: between groups, such as sizes, the mean distance of their
     runs over the mean expected one.
     """
 
@@ -110,9 +115,14 @@ def path_dependence(
     source, hardness = difficulty_of(archive, choice.quantity, keys, difficulty)
     documents = _at(losses[ordered[0]], keys)[1]
     values = {run: _at(losses[run], keys)[0] for run in ordered}
+    units = units_by_group(choice.selected, ordered)
     found = {
         name: path_index(
-            np.stack([values[run] for run in members]), strata_of(hardness, strata), documents, confidence
+            np.stack([values[run] for run in members]),
+            strata_of(hardness, strata),
+            documents,
+            confidence,
+            units[name].of(members),
         )
         for name, members in groups.items()
         if len(members) > 1
@@ -138,11 +148,13 @@ def path_dependence(
                 },
                 "n_documents": index.n_documents,
                 "n_strata": index.n_strata,
+                **units[name].columns(members),
             }
         )
     table = pa.Table.from_pylist(rows, schema=_GROUPS)
     only = rows[0] if len(rows) == 1 else None
-    provenance = Provenance.of(archive, [choice], left_out)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, [choice], left_out), shared_seeds=())
     return PathDependence(
         sentence=_sentence(rows, picked, confidence),
         table=table,
@@ -153,7 +165,9 @@ def path_dependence(
         ci_low=_real(only, "low"),
         ci_high=_real(only, "high"),
         ci_level=confidence,
-        ci_method=METHOD if only and math.isfinite(_real(only, "high")) else "",
+        ci_method=(METHOD if only["unit"] == "run" else SEEDS_METHOD)
+        if only and math.isfinite(_real(only, "high"))
+        else "",
         null_name=f"tokens of equal {NAMES[source]} exchanged"
         if source != "none"
         else "all tokens exchanged",
@@ -164,6 +178,7 @@ def path_dependence(
             *provenance.limits,
             *choice.notes,
             *left_out.limits,
+            *units_limits({name: units[name] for name in found}, ""),
             *_limits(rows, groups, picked, choice.selected, source, difficulty),
         ),
         provenance=provenance,
@@ -255,7 +270,10 @@ def _sentence(rows: Sequence[Mapping[str, object]], picked: Picked, level: float
         floor = _real(row, "floor")
         jitter = f", a run and its checkpoint before {number(floor, 2)}" if math.isfinite(floor) else ""
         label = f"{name[cut:]}: " if len(rows) > 1 else ""
-        told.append(f"{label}{number(_real(row, 'index'), 2)} ({row['n_runs']} runs{band}{jitter})")
+        told_of = independent(row)
+        told.append(
+            f"{label}{number(_real(row, 'index'), 2)} ({row['n_runs']} runs{', ' if told_of else ''}{told_of}{band}{jitter})"
+        )
     more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
     return f"Path-dependence index at {picked.place} (0: the same on every token, 1: chance): {'; '.join(told)}{more}."
 
@@ -277,9 +295,10 @@ def _limits(
     alone = [name for name, members in groups.items() if len(members) == 1]
     if alone:
         lines.append(f"{len(alone)} run(s) repeat no other and are not in the answer (first: {alone[0]}).")
-    few = [str(row["group"]) for row in rows if isinstance(n := row["n_runs"], int) and n < FEWEST_RUNS]
+    few = [row for row in rows if isinstance(n := row["n_units"], int) and n < FEWEST_RUNS]
     if few:
-        lines.append(f"An interval takes {FEWEST_RUNS} runs; {few[0]} has 2.")
+        has = independent(few[0]) or f"{few[0]['n_units']} runs"
+        lines.append(f"An interval takes {FEWEST_RUNS} runs that share no seed; {few[0]['group']} has {has}.")
     if any(not math.isfinite(_real(row, "floor")) for row in rows):
         lines.append(
             "No earlier checkpoint with the same losses: how much of it is training jitter is not known, so no verdict of yes. "

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Unpack
 
 import plotly.graph_objects as go
@@ -29,11 +29,12 @@ from queries.reading.quantities import Which, choose_quantity
 from queries.reading.select import ALL_RUNS, Runs, RunSelection
 from queries.reading.tables import floats, only_value
 from queries.reading.token_deltas import SliceBy, TokenDeltas, class_names, read_deltas, read_sequence
+from queries.reading.units import units_by_group, units_limits
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance
-from queries.stats import clusters, means
-from queries.stats.means import mean_interval
+from queries.stats import clusters
+from queries.stats.over_units import Shared, mean_over_units, method_over
 
 FALSE_SHARE = 0.05  # of the slices called different, at most this share is expected to be wrong
 
@@ -138,8 +139,11 @@ def per_token_delta(
     windows, words = read_texts(archive, choice.quantity.quantity_id, examples, named, window)
     tokens = [] if sequence is None else read_sequence(archive, choice, sequence)
     used = selected.only({p.run_id for d in deltas for p in (d.pair.a, d.pair.b)})
-    estimate, low, high = _estimate(summary, confidence)
-    provenance = Provenance.of(archive, [choice], left_out)
+    units = units_by_group(selected, [d.pair.b.run_id for d in deltas])
+    shared = next(iter(units.values())).of()
+    estimate, low, high = _estimate(summary, shared, confidence)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, [choice], left_out), shared_seeds=())
     return PerTokenDelta(
         sentence=_sentence(deltas, summary, estimate, (low, high)),
         table=table,
@@ -155,13 +159,14 @@ def per_token_delta(
         ci_low=low,
         ci_high=high,
         ci_level=confidence,
-        ci_method=_method(summary, low),
+        ci_method=_method(summary, shared, low),
         limits=(
             *provenance.limits,
             *choice.notes,
             *left_out.limits,
             *picked.notes,
             *picked.doubts,
+            *units_limits(units, ""),
             *_limits(deltas, every, summary, slices, sequence, bool(tokens)),
         ),
         provenance=provenance,
@@ -221,20 +226,20 @@ def _summary(change: TokenChange) -> dict[str, Any]:
     }
 
 
-def _estimate(summary: pa.Table, level: float) -> tuple[float, float, float]:
+def _estimate(summary: pa.Table, shared: Shared, level: float) -> tuple[float, float, float]:
     """Of one pair over documents; of several over runs where they repeat one another."""
     changes = floats(summary, "mean_delta")
     if len(changes) == 1:
         return float(changes[0]), float(floats(summary, "ci_low")[0]), float(floats(summary, "ci_high")[0])
     if len(set(summary["group"].to_pylist())) > 1:
         return math.nan, math.nan, math.nan
-    return mean_interval(changes, level)
+    return mean_over_units(changes, shared, level)
 
 
-def _method(summary: pa.Table, low: float) -> str:
+def _method(summary: pa.Table, shared: Shared, low: float) -> str:
     if not math.isfinite(low):
         return ""
-    return clusters.METHOD if summary.num_rows == 1 else means.METHOD
+    return clusters.METHOD if summary.num_rows == 1 else method_over(shared)
 
 
 def _sentence(

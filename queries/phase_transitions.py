@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 import pyarrow as pa
 from pydantic import Field
 
+from archive.errors import UsageError
 from archive.store import Archive
 from queries.events.found_transitions import TABLE, settings, transition_row
 from queries.parameters import IntervalLevel
@@ -116,6 +117,10 @@ def phase_transitions(
     shots: Annotated[
         int | None, Field(description="with tasks: number of examples in the prompt; none = not recorded")
     ] = 0,
+    items: Annotated[
+        bool,
+        Field(description="every item of a task is a series, such as one question; default: their mean"),
+    ] = False,
     pair: Annotated[
         bool, Field(description="also test the other member of the metric pair, such as loss and accuracy")
     ] = True,
@@ -149,10 +154,14 @@ def phase_transitions(
     out. docs/statistics.md has the method and how often it errs.
     """
     selected = select_runs(archive, runs)
+    if tasks and items:
+        raise UsageError(
+            "tasks are published benchmarks, which have no items: leave tasks out and name the eval set."
+        )
     if tasks:
         read = read_task_series(archive, selected, tasks, measure, which, shots=shots)
     else:
-        read = read_series(archive, selected, measure, part, which, paired=pair)
+        read = read_series(archive, selected, measure, part, which, paired=pair, items=items)
     keys, all_series = _series(read, series)
     asked = [key for key, s in zip(keys, all_series, strict=True) if s.asked]
     refuse_too_many(len(asked), most)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
 import numpy as np
@@ -27,6 +27,7 @@ from queries.reading.quantities import Which
 from queries.reading.select import ALL_RUNS, Runs, select_runs
 from queries.reading.sizes import Sizes, SizesGiven, run_sizes
 from queries.reading.tables import floats, in_order, only_value
+from queries.reading.units import row_limits, units_by_group
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance
@@ -161,7 +162,8 @@ def rank_models(
         for t in range(len(scores.tasks))
     ]
     told = sum(r["told_apart"] for r in pair_rows)
-    provenance = Provenance.of(archive, list(read.choices.values()), read.left_out)
+    # no p or interval is over runs
+    provenance = replace(Provenance.of(archive, list(read.choices.values()), read.left_out), shared_seeds=())
     return RankModels(
         sentence=rank_sentence(read.label, summary, told, len(pair_rows), agreement),
         table=pa.Table.from_pylist(table, schema=_TABLE),
@@ -179,6 +181,7 @@ def rank_models(
             *read.limits,
             *known.limits,
             *final_steps_note(read.finite),
+            *row_limits(units_by_group(read.selected, scores.run_ids)),
             *rank_limits(scores.dropped_runs, scores.dropped_tasks, len(scores.tasks), pairs, read.selected),
         ),
         provenance=provenance,

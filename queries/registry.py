@@ -82,8 +82,11 @@ class QuerySpec(Generic[A]):
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"][:1])
+            said = first["msg"]
+            if first["type"] == "tuple_type":
+                said = f"expected a list of values, such as {name}=[{first['input']!r}]"
             raise UsageError(
-                f"{self.name}: {name}={first['input']!r}: {first['msg']} "
+                f"{self.name}: {name}={first['input']!r}: {said} "
                 f"(`pathscope query {self.name} --help` lists the parameters)."
             ) from None
         values = {name: getattr(model, name) for name in self.fields}

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Unpack
 
@@ -26,10 +26,11 @@ from queries.reading.head_pairs import relative_depth
 from queries.reading.quantities import Choice, Quantity, Want, Which, choose_quantities
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.reading.tables import in_order, only_value
+from queries.reading.units import units_by_group, units_limits, units_of
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, readable_sql
-from queries.stats.run_pairs import METHOD, mean_over_pairs
+from queries.stats.run_pairs import mean_over_pairs, method_over
 from queries.wording.circuits import or_nan
 from queries.wording.representations import similarity_limits, similarity_sentence
 
@@ -119,7 +120,7 @@ def representation_similarity(
 
     Reads the comparison cka, which a study with [compare] makes: of the residual stream, or of MLP neurons with
     site=mlp.hook_post. It does not depend on how neurons are numbered or rotated, so runs of any init may be compared. Pairs
-    share runs, so the interval leaves out one run at a time.
+    share runs, so the interval leaves out runs, not pairs.
     """
     selected = select_runs(archive, runs)
     choice = _choose(archive, selected, which)
@@ -141,9 +142,11 @@ def representation_similarity(
             f"no two of these runs have a layer at equal relative depth with a finite {MEASURE} (first: {rows[0]['run_a']} and "
             f"{rows[0]['run_b']}); --runs chooses others, and `pathscope sql` on v_pair shows every pair of layers."
         )
-    summary = _summary(picked.at, rows, confidence)
+    shared = units_of(choice.selected, picked.run_ids).by_run()
+    summary = _summary(picked.at, rows, confidence, shared)
     only = summary[0] if len(summary) == 1 else None
-    provenance = Provenance.of(archive, [choice], picked.left_out)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, [choice], picked.left_out), shared_seeds=())
     has_interval = only is not None and only["low"] is not None
     return RepresentationSimilarity(
         sentence=similarity_sentence(summary, len(picked.run_ids), picked.place, confidence),
@@ -158,12 +161,13 @@ def representation_similarity(
         ci_low=or_nan(only["low"]) if only else math.nan,
         ci_high=or_nan(only["high"]) if only else math.nan,
         ci_level=confidence,
-        ci_method=METHOD.split(",")[0] if has_interval else "",
+        ci_method=method_over(shared) if has_interval else "",
         null_name="layers at unequal depth" if only and only["other_depth"] is not None else "",
         null_mean=or_nan(only["other_depth"]) if only else math.nan,
         verdict="unresolved" if only and not has_interval else None,
         limits=(
             *provenance.limits,
+            *units_limits(units_by_group(choice.selected, picked.run_ids), "p and numbers of pairs"),
             *choice.notes,
             *picked.left_out.limits,
             *picked.notes,
@@ -237,7 +241,9 @@ def _mean(values: np.ndarray) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-def _summary(pairs: Sequence[Compared], rows: Sequence[Row], level: float) -> list[Row]:
+def _summary(
+    pairs: Sequence[Compared], rows: Sequence[Row], level: float, shared: Sequence[Mapping[int, int]]
+) -> list[Row]:
     """Means over the pairs of each two conditions and kind of start."""
     by_group: dict[tuple[str, str, str], list[int]] = {}
     for k, row in enumerate(rows):
@@ -249,7 +255,8 @@ def _summary(pairs: Sequence[Compared], rows: Sequence[Row], level: float) -> li
 
         def over_runs(values: Sequence[float | None]) -> tuple[float, float, float]:
             known = np.array([or_nan(value) for value in values])
-            return mean_over_pairs(ends, known, np.full(len(known), math.nan), level, (-1.0, 1.0))  # noqa: B023
+            nothing = np.full(len(known), math.nan)
+            return mean_over_pairs(ends, known, nothing, level, (-1.0, 1.0), shared)  # noqa: B023
 
         def mean(name: str) -> float | None:
             return finite_or_none(over_runs([rows[k][name] for k in mine])[0])  # noqa: B023

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Unpack
 
 import numpy as np
@@ -11,7 +11,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from archive.store import Archive
-from queries.events.event_times import TIME_FIELDS, describe_times, finite_or_none
+from queries.events.event_times import TIME_FIELDS, finite_or_none, times_over
 from queries.events.orders import NULL, ORDER_SCHEMA, Order, find_order, order_limits
 from queries.parameters import CrossingRule
 from queries.reading.heads import index_limits
@@ -33,6 +33,7 @@ from queries.reading.roles import (
 )
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.reading.tables import in_order, stretches
+from queries.reading.units import Units, among, apart_limits, units_by_group, units_limits
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, Verdict
@@ -95,7 +96,8 @@ class RoleHistory(Answer):
     when half of the rise of the score was done (half_), class and octave share of that rise, the last score and its head,
     why the class is unresolved.
     summary: per role and condition how many runs have it by the end, the median time it forms at with interval, spread, and
-    the median time of the half. orders: per condition Kendall's W and the order by mean rank.
+    the median time of the half; intervals are over the n_units of the runs that share no seed. orders: per condition Kendall's W
+    and the order by mean rank.
     """
 
     task: str
@@ -111,7 +113,7 @@ class RoleHistory(Answer):
                 {
                     "role": r["role"],
                     "group": r["group"],
-                    "formed in": f"{r['n_reached']} of {r['n_runs']}",
+                    "formed in": f"{r['n_reached']} of {r['n_runs']}{among(r)}",
                     "median step": number(r["median"], 3),
                     "its interval": interval(or_nan(r["median_low"]), or_nan(r["median_high"]), 3),
                     "spread [octaves]": number(r["sd_octaves"], 2),
@@ -164,16 +166,16 @@ def role_history(
     having = {name: choices.having(r) for name, r in choices.roles.items()}
     rows, filled = _follow(readings, selected, judged, having, 1 - confidence, rule)
     present = selected.only({f.run_id for f in filled})
-    groups = {
-        g: [r for r in in_order(present, present.ids) if present.groups[r] == g] for g in _groups(present)
-    }
+    units = units_by_group(present, in_order(present, present.ids))
     orders = {
-        group: _order(filled, list(judged), members, of, confidence) for group, members in groups.items()
+        group: _order(filled, list(judged), members, of, confidence) for group, members in units.items()
     }
-    summary = _summary(filled, present, confidence)
+    summary = _summary(filled, present, units, confidence)
     only = summary[0] if len(summary) == 1 and summary[0]["median"] is not None else None
     lone = next(iter(orders.values())) if len(orders) == 1 else None
-    provenance = Provenance.of(archive, [choices.by_score[s] for s in choices.needed], readings.left_out)
+    used = [choices.by_score[s] for s in choices.needed]
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, used, readings.left_out), shared_seeds=())
     return RoleHistory(
         sentence=_sentence(task, summary, orders),
         table=pa.Table.from_pylist(rows, schema=_TABLE),
@@ -196,6 +198,8 @@ def role_history(
             *provenance.limits,
             *choices.limits,
             *readings.left_out.limits,
+            *units_limits(units, "n_reached and the other counts"),
+            *(apart_limits(present, units, "W and p of the order") if len(judged) > 1 else ()),
             *rule_limits(choices.roles, levels),
             *error_limits(readings, choices.needed),
             *_limits(filled, present, of),
@@ -264,21 +268,18 @@ def _filled(run: int, role: str, rows: Sequence[Mapping[str, Any]], rule: Rule) 
     return Filled(run, role, formed, half, shape, rows[-1]["head"], rows[-1]["score"])
 
 
-def _groups(present: Selected) -> list[str]:
-    return list(dict.fromkeys(present.groups[run] for run in in_order(present, present.ids)))
-
-
 def _order(
-    filled: Sequence[Filled], names: Sequence[str], members: Sequence[int], of: Of, level: float
+    filled: Sequence[Filled], names: Sequence[str], units: Units, of: Of, level: float
 ) -> Order | None:
     """The order of the roles that some run of the group has: one that none has would come last in all of them."""
     known = {(f.run_id, f.role): f.formed if of == "formed" else f.half for f in filled}
     seen = [
         n
         for n in names
-        if any(known.get((run, n), NOTHING).kind in ("observed", "before") for run in members)
+        if any(known.get((run, n), NOTHING).kind in ("observed", "before") for run in units.runs)
     ]
-    return find_order(seen, {run: [known.get((run, n), NOTHING) for n in seen] for run in members}, level)
+    rows = {run: [known.get((run, n), NOTHING) for n in seen] for run in units.runs}
+    return find_order(seen, rows, level, units)
 
 
 def _event(f: Filled, present: Selected) -> dict[str, object]:
@@ -302,12 +303,14 @@ def _event(f: Filled, present: Selected) -> dict[str, object]:
     }
 
 
-def _summary(filled: Sequence[Filled], present: Selected, level: float) -> list[dict[str, Any]]:
+def _summary(
+    filled: Sequence[Filled], present: Selected, units: Mapping[str, Units], level: float
+) -> list[dict[str, Any]]:
     rows = []
     for role, group in dict.fromkeys((f.role, present.groups[f.run_id]) for f in filled):
         mine = [f for f in filled if (f.role, present.groups[f.run_id]) == (role, group)]
-        formed = describe_times([f.formed for f in mine if f.formed.n_points], level)
-        half = describe_times([f.half for f in mine if f.half.n_points], level)
+        formed = times_over({f.run_id: f.formed for f in mine if f.formed.n_points}, units[group], level)
+        half = times_over({f.run_id: f.half for f in mine if f.half.n_points}, units[group], level)
         rows.append(
             {
                 "role": role,
@@ -332,11 +335,12 @@ def _verdict(orders: Mapping[str, Order | None], summary: Sequence[Mapping[str, 
 
 def _sentence(task: str, summary: Sequence[Mapping[str, Any]], orders: Mapping[str, Order | None]) -> str:
     told = []
+    each = among(summary[0]) if len(orders) == 1 and summary else ""
     for role in dict.fromkeys(r["role"] for r in summary):
         mine = [r for r in summary if r["role"] == role]
         at = f" (median step {number(mine[0]['median'], 3)})" if len(mine) == 1 and mine[0]["median"] else ""
         told.append(
-            f"{role} in {sum(r['n_reached'] for r in mine)} of {sum(r['n_runs'] for r in mine)} runs{at}"
+            f"{role} in {sum(r['n_reached'] for r in mine)} of {sum(r['n_runs'] for r in mine)} runs{each}{at}"
         )
     order = next(iter(orders.values())) if len(orders) == 1 else None
     return f"Roles of {task} that formed: {', '.join(told)}{f'; {order.sentence}' if order else ''}."

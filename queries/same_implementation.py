@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Unpack
 
 import numpy as np
@@ -32,13 +32,14 @@ from queries.reading.roles import (
 )
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.reading.tables import in_order
+from queries.reading.units import Units, apart_limits, pooled_units, units_limits
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, Verdict
-from queries.stats.few_runs import share_interval
 from queries.stats.implementations import RoleAlike, Spread, compare_models, floor
 from queries.stats.multiple import holm
-from queries.stats.run_pairs import METHOD
+from queries.stats.over_units import count_over_units
+from queries.stats.run_pairs import method_over
 from queries.wording.circuits import causal_limits, error_limits, or_nan, rule_limits
 from queries.wording.implementations import implementation_limits, implementation_sentence
 
@@ -49,7 +50,8 @@ _TEXT, _WHOLE, _REAL = pa.string(), pa.int64(), pa.float64()
 _TABLE = pa.schema(
     [
         ("role", _TEXT),
-        *((name, _WHOLE) for name in ("n_with", "n_runs", "n_without", "n_unresolved")),
+        *((name, _WHOLE) for name in ("n_with", "n_runs", "n_units", "n_without", "n_unresolved")),
+        ("unit", _TEXT),
         *((name, _REAL) for name in ("share_low", "share_high", "n_heads")),
         *((name, _REAL) for name in ("layer_depth_frac", "depth_least", "depth_most")),
         *((name, _REAL) for name in ("effect_share", "effect_least", "effect_most")),
@@ -91,12 +93,13 @@ _SUMMARY = pa.schema(
 class SameImplementation(Answer):
     """Roles over runs that may be of different families.
 
-    table: per role in how many of the runs that have its scores it is (n_with), is not, or may be, with the exact interval
-    of that share; heads per run; layer_depth_frac, mean relative depth of its heads weighted by effect (0 first layer, 1
-    last), least and most over runs; effect_share of the summed absolute effect of all heads that its heads carry, effect_null
-    the same of other heads of the same layers with p_effect; depth_distance (mean over pairs of runs, in relative depth) with
-    interval, depth_null with its heads at any depth, p_depth and corrected over roles (Holm); verdict: yes in all runs, as deep
-    and with an effect beyond that of other heads; no: not in all, or deeper in some; empty where no run has it.
+    table: per role in how many of the runs that have its scores it is (n_with), is not, or may be, with the interval of that
+    share over n_units of them (exact where none share a seed); heads per run; layer_depth_frac, mean relative depth of its
+    heads weighted by effect (0 first layer, 1 last), least and most over runs; effect_share of the summed absolute effect of
+    all heads that its heads carry, effect_null the same of other heads of the same layers with p_effect; depth_distance (mean
+    over pairs of runs, in relative depth) with interval, depth_null with its heads at any depth, p_depth and corrected over
+    roles (Holm); verdict: yes in all runs, as deep and with an effect beyond that of other heads; no: not in all, or deeper in
+    some; empty where no run has it.
     per_run: the same of every run and role with the names of the heads. pairs: role_vector_distance of every two runs (0
     the same, 1 nothing in common; vectors are shares of the roles' effect by role and depth), roles both or only one has.
     summary: its mean with interval, null (the same heads at any depth) and floor: between two extractions from one model
@@ -163,11 +166,12 @@ def same_implementation(
             f"1 run ({selected.runs[0].run}) has these scores; comparing takes 2. `pathscope status` shows what each run has, "
             "`pathscope query circuit_heads` answers for one."
         )
-    alike, whole = compare_models([run.model for run in ordered], confidence)
+    pooled, units = pooled_units(selected, [run.run_id for run in ordered])
+    alike, whole = compare_models([run.model for run in ordered], confidence, shared=units.of())
     adjusted = holm(np.array([one.depth.null.p for one in alike]))
     causal = read.effect in CAUSAL and all(run.measured for run in ordered)
     table = [
-        _role(name, k, ordered, alike[k], float(adjusted[k]), causal, tolerance, confidence)
+        _role(name, k, ordered, units, alike[k], float(adjusted[k]), causal, tolerance, confidence)
         for k, name in enumerate(read.roles)
     ]
     verdict = _verdict([r["verdict"] for r in table], whole, 1 - confidence, causal)
@@ -176,7 +180,8 @@ def same_implementation(
         tuple(c for one in read.left_out for c in one.measured),
         tuple(c for one in read.left_out for c in one.unmeasured),
     )
-    provenance = Provenance.of(archive, read.choices, left_out)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, read.choices, left_out), shared_seeds=())
     return SameImplementation(
         sentence=implementation_sentence(task, table, summary, len(ordered)),
         table=table_of(table, _TABLE),
@@ -191,7 +196,7 @@ def same_implementation(
         ci_low=summary["low"],
         ci_high=summary["high"],
         ci_level=confidence,
-        ci_method=METHOD.split(",")[0] if math.isfinite(summary["role_vector_distance"]) else "",
+        ci_method=method_over(units.by_run()) if math.isfinite(summary["role_vector_distance"]) else "",
         null_name="the same heads at any depth",
         null_mean=summary["null_mean"],
         null_sd=summary["null_sd"],
@@ -201,6 +206,8 @@ def same_implementation(
             *provenance.limits,
             *read.limits,
             *left_out.limits,
+            *units_limits(pooled, "n_with and the other counts"),
+            *apart_limits(selected, pooled, "p of depth and of effects"),
             *rule_limits(read.roles, levels),
             *dict.fromkeys(
                 line
@@ -219,6 +226,7 @@ def _role(
     name: str,
     k: int,
     runs: Sequence[Implementation],
+    units: Units,
     alike: RoleAlike,
     adjusted: float,
     causal: bool,
@@ -228,13 +236,15 @@ def _role(
     judged = [run for run in runs if run.verdicts[k] is not None]
     n = {v: sum(run.verdicts[k] == v for run in judged) for v in ("yes", "no", "unresolved")}
     having = [run for run in judged if run.verdicts[k] == "yes"]
-    low, high = share_interval(n["yes"], n["yes"] + n["no"], level)
+    sure = {run.run_id: run.verdicts[k] == "yes" for run in judged if run.verdicts[k] != "unresolved"}
+    low, high = count_over_units(list(sure.values()), units.of(sure), level)
     depths = np.array([_depth(run, k)[0] for run in having])
     shares = np.array([run.model.shares[k] for run in having if run.measured])
     row = {
         "role": name,
         "n_with": n["yes"],
         "n_runs": len(judged),
+        **units.columns([run.run_id for run in judged]),
         "n_without": n["no"],
         "n_unresolved": n["unresolved"],
         "share_low": low,
@@ -255,10 +265,10 @@ def _role(
 
 
 def _role_verdict(row: dict[str, Any], causal: bool, tolerance: float, alpha: float) -> Verdict | None:
-    """Yes needs every run; no a run that surely lacks it or is surely elsewhere; both need effects and 3 runs."""
+    """Yes needs every run; no a run that surely lacks it or is surely elsewhere; both need effects and 3 independent runs."""
     if row["n_runs"] and row["n_without"] == row["n_runs"]:
         return None
-    if row["n_runs"] < FEWEST_RUNS or not causal:
+    if row["n_units"] < FEWEST_RUNS or not causal:
         return "unresolved"
     if (row["n_with"] and row["n_without"]) or row["depth_low"] > tolerance:
         return "no"

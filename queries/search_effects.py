@@ -1,7 +1,7 @@
 """Which neurons raise or lower the logit of a token most, and since when."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Unpack
 
 import plotly.graph_objects as go
@@ -16,6 +16,7 @@ from queries.reading.neuron_courses import course_table
 from queries.reading.quantities import Which, choose_quantity
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.reading.text_matches import BLANK, SameCase, Text, checked
+from queries.reading.units import units_by_group, units_limits
 from queries.registry import query
 from queries.results import Answer, Provenance, readable_sql
 
@@ -178,14 +179,15 @@ def search_effects(
     places = {run: at for run, (_, at) in picked.at.items()}
     lists, sizes = rows.filter(pc.invert(is_size)).to_pylist(), rows.filter(is_size).to_pylist()
     table, history, summary = _tables(used, places, lists, sizes, n_words)
-    provenance = Provenance.of(archive, [choice], left_out)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, [choice], left_out), shared_seeds=())
     n_wanted = int(rows["n_wanted"][0].as_py()) if rows.num_rows else 0
     return SearchEffects(
         sentence=_sentence(text, n_wanted, summary),
         table=table,
         summary=summary,
         history=history,
-        course=_courses(history),
+        course=_courses(history, used),
         text=text,
         n_runs=len(places),
         n_items=None,
@@ -194,6 +196,7 @@ def search_effects(
             *provenance.limits,
             *choice.notes,
             *left_out.limits,
+            *units_limits(units_by_group(used, used.only(places).ids), ""),
             *_limits(sizes, n_wanted, text, used, places),
         ),
         provenance=provenance,
@@ -283,11 +286,11 @@ def _tables(
     )
 
 
-def _courses(history: pa.Table) -> pa.Table:
+def _courses(history: pa.Table, used: Selected) -> pa.Table:
     tables = []
     for name in _NAMES.values():
         rows = [r for r in history.to_pylist() if r["direction"] == name]
-        table = course_table(rows, "n_listing")
+        table = course_table(rows, "n_listing", used)
         tables.append(table.add_column(0, "direction", pa.array([name] * table.num_rows, pa.string())))
     return pa.concat_tables(tables)
 

@@ -1,7 +1,7 @@
 """Which attention heads look at a token or a text on the stored frozen items, more than evenly spread attention would."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Unpack
 
 import numpy as np
@@ -16,6 +16,7 @@ from queries.reading.checkpoints import Step, find_left_out, pick_checkpoints
 from queries.reading.quantities import Which, choose_quantity
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.reading.text_matches import By, SameCase, Search, Text, checked, matched_sql
+from queries.reading.units import row_limits, units_by_group
 from queries.registry import query
 from queries.render import number
 from queries.results import Answer, Provenance, readable_sql
@@ -169,7 +170,8 @@ def search_heads(
     heads = _judged(archive.rows(sql, parameters), fdr, least_excess)
     table, history = _tables(used, heads, places)
     n_places = max((sum(h["hits"]) for h in heads), default=0)
-    provenance = Provenance.of(archive, [choice], left_out)
+    # no p or interval is over runs
+    provenance = replace(Provenance.of(archive, [choice], left_out), shared_seeds=())
     return SearchHeads(
         sentence=_sentence(text, table, n_places),
         table=table,
@@ -186,6 +188,7 @@ def search_heads(
             *provenance.limits,
             *choice.notes,
             *left_out.limits,
+            *row_limits(units_by_group(used, used.only(places).ids)),
             *_limits(heads, n_places, used, places),
         ),
         provenance=provenance,

@@ -1,7 +1,7 @@
 """Which neurons fire on a token or a text, whether more than its frequency explains, and since when."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Unpack
 
 import plotly.graph_objects as go
@@ -28,18 +28,25 @@ from queries.reading.text_matches import (
     suggest,
     told_nothing,
 )
+from queries.reading.units import units_by_group, units_limits
 from queries.registry import query
 from queries.results import Answer, Provenance, readable_sql
 
-# of all stored examples, so that an empty search opens on what neurons fire on most
+# Of all stored examples, so that an empty search opens on what neurons fire on most. Places are counted before their
+# tokens are looked up: many neurons peak at one place.
 _MOST_SQL = """\
 WITH eval AS (SELECT id, tokenizer_id FROM encoding WHERE id = $encoding_id),
 places AS (
   SELECT unnest(sequences) AS sequence, unnest(positions) AS position FROM fact_neuron_top
   WHERE quantity_id = $quantity_id AND run_id IN (SELECT unnest($run_ids))
+), peaks AS (
+  SELECT sequence, position, count(*) AS n FROM places GROUP BY ALL
+), tokens AS (
+  SELECT sequence, unnest(token_ids) AS token_id, generate_subscripts(token_ids, 1) - 1 AS position
+  FROM content_sequence WHERE encoding_id = (SELECT id FROM eval)
 ), read AS (
-  SELECT s.token_ids[p.position + 1] AS token_id, count(*) AS n
-  FROM places p JOIN content_sequence s ON s.sequence = p.sequence AND s.encoding_id = (SELECT id FROM eval)
+  SELECT t.token_id, sum(p.n) AS n
+  FROM peaks p JOIN tokens t ON t.sequence = p.sequence AND t.position = p.position
   GROUP BY ALL
 )
 SELECT w.text FROM read r JOIN content_vocab w ON w.token_id = r.token_id
@@ -172,13 +179,14 @@ def search_neurons(
     shown = since_table(used, matched, places, step, fdr)
     nearest, spelling = ((), ()) if hits.n_places else suggest(archive, text, encoding_id)
     nothing = () if hits.n_places else told_nothing(search, quantity.eval_set, nearest, spelling)
-    provenance = Provenance.of(archive, [choice], left_out)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, [choice], left_out), shared_seeds=())
     return SearchNeurons(
         sentence=_sentence(search, shown, hits),
         table=shown.table,
         summary=shown.summary,
         history=shown.history,
-        course=course_table(shown.history.to_pylist(), "n_found"),
+        course=course_table(shown.history.to_pylist(), "n_found", used),
         hits=hits.table,
         text=text,
         by=by,
@@ -199,6 +207,7 @@ def search_neurons(
             *choice.notes,
             *left_out.limits,
             *nothing,
+            *units_limits(units_by_group(used, used.only(places).ids), ""),
             *_limits(search, used, matched, shown, hits),
         ),
         provenance=provenance,

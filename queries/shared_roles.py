@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Unpack
 
 import numpy as np
@@ -43,11 +43,12 @@ from queries.reading.roles import (
 from queries.reading.same_start import Start
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.reading.tables import in_order
+from queries.reading.units import units_by_group, units_limits, units_of
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, Verdict
 from queries.stats.multiple import holm
-from queries.stats.run_pairs import METHOD, mean_over_pairs
+from queries.stats.run_pairs import mean_over_pairs, method_over
 from queries.stats.shared_heads import (
     Overlap,
     at_least,
@@ -193,17 +194,23 @@ def shared_roles(
     table: list[dict[str, Any]] = []
     pairs: list[dict[str, Any]] = []
     summary: list[dict[str, Any]] = []
+    by_run = units_of(selected, selected.ids).by_run()
     for name, mine in holders.items():
         shared = shared_layers(mine, starts) if kind == "index" else []
         table += _heads(selected, name, shared) if kind == "index" else _alone(selected, name, mine)
         ends = [p for p in starts if set(p) <= set(mine) and (kind == "depth" or starts[p].layers)]
         found = [_pair(selected, name, mine, pair, starts[pair], kind) for pair in ends]
         pairs += found
-        summary.append(_summary(selected, name, kind, mine, ends, starts, found, shared, confidence))
+        row = _summary(selected, name, kind, mine, ends, starts, found, shared, by_run, confidence)
+        summary.append(row)
     only = summary[0] if len(summary) == 1 else None
     used = in_order(selected, selected.ids)
     steps = readings.rows["step"].unique().to_pylist()
-    provenance = Provenance.of(archive, [choices.by_score[s] for s in choices.needed], readings.left_out)
+    # shared seeds are taken into account here
+    provenance = replace(
+        Provenance.of(archive, [choices.by_score[s] for s in choices.needed], readings.left_out),
+        shared_seeds=(),
+    )
     return SharedRoles(
         sentence=role_sentence(summary, table, confidence),
         table=pa.Table.from_pylist(table, schema=_TABLE),
@@ -217,7 +224,7 @@ def shared_roles(
         ci_low=or_nan(only["low"]) if only else math.nan,
         ci_high=or_nan(only["high"]) if only else math.nan,
         ci_level=confidence,
-        ci_method=METHOD.split(",")[0] if only and only["low"] is not None else "",
+        ci_method=method_over(by_run) if only and only["low"] is not None else "",
         null_name="role heads at random places" if only else "",
         null_mean=or_nan(only["null_mean"]) if only else math.nan,
         null_sd=or_nan(only["null_sd"]) if only else math.nan,
@@ -225,6 +232,7 @@ def shared_roles(
         verdict=only["verdict"] if only else None,
         limits=(
             *provenance.limits,
+            *units_limits(units_by_group(selected, used), "p and numbers of pairs"),
             *choices.limits,
             *readings.left_out.limits,
             *rule_limits(choices.roles, levels),
@@ -326,12 +334,14 @@ def _summary(
     starts: Mapping[tuple[int, int], Start],
     pairs: Sequence[Mapping[str, Any]],
     shared: Sequence[SharedLayer],
+    by_run: Sequence[Mapping[int, int]],
     level: float,
 ) -> dict[str, Any]:
     part = sorted({run for pair in ends for run in pair})
     place = {run: k for k, run in enumerate(part)}
     jaccard = np.array([or_nan(r["jaccard"]) for r in pairs])
-    mean, low, high = mean_over_pairs(ends, jaccard, np.full(len(jaccard), math.nan), level, (0.0, 1.0))
+    nothing = np.full(len(jaccard), math.nan)
+    mean, low, high = mean_over_pairs(ends, jaccard, nothing, level, (0.0, 1.0), by_run)
     heads = [holders[run].n_heads for run in part]
     with_it = {run for run in part if any(holders[run].sizes)}
     if kind == "index":

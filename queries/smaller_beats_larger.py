@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Unpack
 
 import numpy as np
@@ -38,6 +38,7 @@ from queries.reading.token_sizes import (
     with_q,
     with_verdict,
 )
+from queries.reading.units import row_limits, units_by_group
 from queries.registry import query
 from queries.results import Answer, Provenance
 from queries.stats.clustered_share import METHOD
@@ -271,7 +272,8 @@ def _on_benchmarks(
     known.refuse_unknown("smaller and larger models are compared")
     pairs = compare_pairs(read, known, ratio, correction)
     rows = pair_rows(read, known, pairs, alpha)
-    provenance = Provenance.of(archive, list(read.choices.values()), read.left_out)
+    # no p is over runs
+    provenance = replace(Provenance.of(archive, list(read.choices.values()), read.left_out), shared_seeds=())
     least = float(np.nanmin(pairs.p_adjusted)) if np.isfinite(pairs.p_adjusted).any() else math.nan
     return SmallerBeatsLarger(
         sentence=size_sentence(read.label, rows, alpha, correction),
@@ -292,6 +294,9 @@ def _on_benchmarks(
             *read.limits,
             *known.limits,
             *final_steps_note(read.finite),
+            *row_limits(
+                units_by_group(read.selected, in_order(read.selected, set(read.finite["run_id"].to_pylist())))
+            ),
             *size_limits(rows, read.selected, correction, alpha),
         ),
         provenance=provenance,
@@ -337,7 +342,8 @@ def _on_tokens(
     ids += [int(tokens.facts.token[i]) for one in found for i in one.places]
     windows, words = read_texts(archive, choice.quantity.quantity_id, examples, ids, window)
     only = summary[0] if len(summary) == 1 else None
-    provenance = Provenance.of(archive, [choice], left_out)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, [choice], left_out), shared_seeds=())
     q = [row["q"] for row in table if math.isfinite(row["q"])]
     return SmallerBeatsLarger(
         sentence=token_sentence(summary, table, picked.place, fdr),

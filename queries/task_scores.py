@@ -3,9 +3,9 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Literal, Unpack
+from typing import Annotated, Any, Literal, Unpack
 
 import numpy as np
 import plotly.graph_objects as go
@@ -19,12 +19,12 @@ from queries.reading.checkpoints import find_left_outs
 from queries.reading.quantities import Choice, Quantity, Want, Which, choose_quantities
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.reading.tables import only_value, stretches, with_groups
+from queries.reading.units import Units, among, units_by_group, units_limits
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, Verdict, readable_sql
 from queries.stats.distributions import t_quantile
-from queries.stats.few_runs import detectable_difference
-from queries.stats.means import METHOD, mean_interval
+from queries.stats.over_units import detectable_between, mean_over_units, method_over
 
 Metric = Literal["logit_diff", "accuracy", "top_accuracy", "target_prob"]
 
@@ -86,7 +86,8 @@ ORDER BY s.run_id, s.task, s.tokenizer, c.step"""
 _SUMMARY = pa.schema(
     [
         *((name, pa.string()) for name in ("task", "tokenizer", "group", "metric")),
-        ("n_runs", pa.int64()),
+        *((name, pa.int64()) for name in ("n_runs", "n_units")),
+        ("unit", pa.string()),
         *((name, pa.float64()) for name in ("mean", "low", "high")),
         ("method", pa.string()),
         *((name, pa.float64()) for name in ("chance", "mde")),
@@ -102,9 +103,9 @@ class TaskScores(Answer):
     table: run, group, task, tokenizer, step, logit_diff (logit of the right minus that of the wrong answer),
     accuracy (right over wrong), top_accuracy (nothing more likely than the right answer), target_prob
     (probability of the right answer), each with its _se, n_prompts, n_templates.
-    summary: per task, condition and metric at the last of the asked checkpoints the mean over runs with its
-    interval (one run: over its templates), what guessing gives, the smallest detectable difference, and
-    whether it is above guessing.
+    summary: per task, condition and metric at the last of the asked checkpoints the mean over runs with its interval over
+    n_units of them that share no seed (one run: over its templates), what guessing gives, the smallest detectable difference,
+    and whether it is above guessing.
     """
 
     metric: Metric
@@ -183,10 +184,12 @@ def task_scores(
             "suspect ones)."
         )
     table = with_groups(rows, selected)
-    summary = _summary(table, confidence)
+    units = units_by_group(selected, dict.fromkeys(table["run_id"].to_pylist()))
+    summary = _summary(table, units, confidence)
     shown = [r for r in summary.to_pylist() if r["metric"] == metric]
     only = shown[0] if len(shown) == 1 else None
-    provenance = Provenance.of(archive, [c for _, _, c in chosen], left_out)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, [c for _, _, c in chosen], left_out), shared_seeds=())
     return TaskScores(
         sentence=_sentence(shown, metric, confidence),
         table=table.drop_columns(["run_id"]),
@@ -208,6 +211,7 @@ def task_scores(
             *provenance.limits,
             *dict.fromkeys(note for _, _, c in chosen for note in c.notes),
             *left_out.limits,
+            *units_limits(units, ""),
             *_limits(table, shown, missing),
         ),
         provenance=provenance,
@@ -268,7 +272,7 @@ def _told(task: Mapping[str, object], several: Mapping[str, int]) -> str:
     return f"{name} ({task['tokenizer']})" if several[name] > 1 else name
 
 
-def _summary(table: pa.Table, level: float) -> pa.Table:
+def _summary(table: pa.Table, units: Mapping[str, Units], level: float) -> pa.Table:
     """One row per task, condition and metric, from each run's last row of the task."""
     _, ends = stretches(table, ["run_id", "task", "tokenizer"])
     last = table.take(pa.array(ends - 1)).to_pylist()
@@ -280,19 +284,20 @@ def _summary(table: pa.Table, level: float) -> pa.Table:
             for metric in METRICS:
                 known = [r for r in mine if r[metric] is not None]
                 if known:
-                    rows.append(
-                        {"task": task, "tokenizer": tokenizer, "group": group, **_row(metric, known, level)}
-                    )
+                    row = _row(metric, known, units[group], level)
+                    rows.append({"task": task, "tokenizer": tokenizer, "group": group, **row})
     return pa.Table.from_pylist(rows, schema=_SUMMARY)
 
 
-def _row(metric: Metric, runs: Sequence[Mapping[str, float]], level: float) -> dict[str, object]:
+def _row(metric: Metric, runs: Sequence[Mapping[str, Any]], units: Units, level: float) -> dict[str, object]:
     _, chance, bounds = METRICS[metric]
+    members = [r["run_id"] for r in runs]
     values = np.array([r[metric] for r in runs])
     n = len(values)
     if n > 1:
-        mean, low, high = mean_interval(values, level, bounds)
-        method, mde = METHOD, detectable_difference(n, n) * float(values.std(ddof=1))
+        shared = units.of(members)
+        mean, low, high = mean_over_units(values, shared, level, bounds)
+        method, mde = method_over(shared), detectable_between(values, shared)
     else:
         mean, method, mde = float(values[0]), "", math.nan
         low, high = math.nan, math.nan
@@ -307,6 +312,7 @@ def _row(metric: Metric, runs: Sequence[Mapping[str, float]], level: float) -> d
     return {
         "metric": metric,
         "n_runs": n,
+        **units.columns(members),
         "mean": mean,
         "low": low,
         "high": high,
@@ -336,7 +342,7 @@ def _sentence(shown: Sequence[Mapping[str, object]], metric: Metric, level: floa
     if len(shown) == 1:
         (r,) = shown
         band = interval(float(str(r["low"])), float(str(r["high"])))
-        runs = f"{r['n_runs']} run{'s' if r['n_runs'] != 1 else ''}"
+        runs = f"{r['n_runs']} run{'s' if r['n_runs'] != 1 else ''}{among(r)}"
         return (
             f"At the last checkpoint the {words} on {r['task']} is {number(r['mean'])}"
             f"{f', {level:.0%} interval {band},' if band else ''} over {runs} of {r['group']}."

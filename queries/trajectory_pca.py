@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Unpack
 
 import numpy as np
@@ -18,11 +18,12 @@ from queries.reading.quantities import Which
 from queries.reading.select import ALL_RUNS, Runs, Selected, select_runs
 from queries.reading.tables import in_order
 from queries.reading.trajectories import Of, Trajectories, Trajectory, read_trajectories
+from queries.reading.units import among, apart_limits, pooled_units, units_limits
 from queries.registry import query
 from queries.render import number
 from queries.results import Answer, Provenance, Verdict
 from queries.stats.distributions import binomial_tail
-from queries.stats.few_runs import share_interval
+from queries.stats.over_units import SHARE_METHOD, count_over_units
 from queries.stats.random_walk import simulated_walks, walk_share
 from queries.stats.trajectory import (
     Components,
@@ -96,7 +97,8 @@ class TrajectoryPca(Answer):
     lengths, and p: the share of walks that turn at least as much.
     shares: per run and component the share of variance, what its random walks have (mean, 95 % range), the ratio,
     and the closed form 6 / (π k)² of a long, evenly weighted walk.
-    estimate: share of runs that turn more than 95 % of their walks; p_value: of so many such runs by chance.
+    estimate: share of runs that turn more than 95 % of their walks, its interval over those that share no seed; p_value: of so
+    many such runs by chance, among runs of which no two share a seed.
     """
 
     label: str
@@ -153,14 +155,21 @@ def trajectory_pca(
             f"no run has 3 checkpoints with {trajectories.choice.quantity.measure} from step {after_step:,} on."
         )
     found = {run: _analysed(used[run], weighting, k, n_walks, dimensions) for run in in_order(selected, used)}
-    tested = [f for f in found.values() if not math.isnan(f.p)]
-    n_turning = sum(f.p <= ALPHA for f in tested)
-    low, high = share_interval(n_turning, len(tested), confidence)
-    p = binomial_tail(n_turning, len(tested), ALPHA) if tested else math.nan
+    tested = {run: f.p <= ALPHA for run, f in found.items() if not math.isnan(f.p)}
+    n_turning = sum(tested.values())
+    pooled, units = pooled_units(selected, found)
+    low, high = count_over_units(list(tested.values()), units.of(tested), confidence)
+    apart = [tested[run] for run in units.apart(tested)]
+    p = binomial_tail(sum(apart), len(apart), ALPHA) if apart else math.nan
     label = f"components of {of}"
+    # shared seeds are taken into account here
     provenance = Provenance.of(archive, [trajectories.choice], trajectories.left_out)
+    provenance = replace(provenance, shared_seeds=())
+    interval_of = SHARE_METHOD if units.shared else "exact (Clopper-Pearson)"
     return TrajectoryPca(
-        sentence=_sentence(of, found, n_turning, len(tested), p),
+        sentence=_sentence(
+            of, found, n_turning, f"{len(tested)}{among(units.columns(tested))}" if tested else "", p
+        ),
         table=_table(selected, found, k),
         summary=_summary(selected, found),
         shares=_shares(selected, found),
@@ -173,17 +182,19 @@ def trajectory_pca(
         ci_low=low if tested else math.nan,
         ci_high=high if tested else math.nan,
         ci_level=confidence,
-        ci_method="runs that turn more than 95 % of their walks, exact (Clopper-Pearson)" if tested else "",
+        ci_method=f"runs that turn more than 95 % of their walks, {interval_of}" if tested else "",
         null_name=f"random walks with the runs' own step lengths in {dimensions:,} dimensions"
         if tested
         else "",
         null_mean=ALPHA if tested else math.nan,
         p_value=p,
-        verdict=_verdict(n_turning, len(tested), p, high),
+        verdict=_verdict(n_turning, len(tested), len(apart), p, high),
         limits=(
             *provenance.limits,
             *trajectories.choice.notes,
             *trajectories.left_out.limits,
+            *units_limits(pooled, "shares of runs"),
+            *apart_limits(selected, pooled, "p"),
             *_limits(trajectories, found, n_all, max_checkpoints, dimensions, weighting),
         ),
         provenance=provenance,
@@ -204,9 +215,9 @@ def _analysed(t: Trajectory, weighting: Weighting, k: int, n_walks: int, dimensi
     return _Found(t.steps, components, float(turn[0]), float(t.steps[at[0]]), shares, turns)
 
 
-def _verdict(n_turning: int, n: int, p: float, high: float) -> Verdict:
-    """Most of at least 3 runs turn more than walks (yes), fewer than half of such runs do (no), or neither is shown."""
-    if n >= FEWEST_RUNS and p < ALPHA and n_turning > n / 2:
+def _verdict(n_turning: int, n: int, n_apart: int, p: float, high: float) -> Verdict:
+    """Most of at least 3 independent runs turn more than walks (yes), fewer than half do (no), or neither is shown."""
+    if n_apart >= FEWEST_RUNS and p < ALPHA and n_turning > n / 2:
         return "yes"
     return "no" if n and high < 0.5 else "unresolved"
 
@@ -280,20 +291,21 @@ def _shares(selected: Selected, found: Mapping[int, _Found]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=_SHARES)
 
 
-def _sentence(of: str, found: Mapping[int, _Found], n_turning: int, n: int, p: float) -> str:
+def _sentence(of: str, found: Mapping[int, _Found], n_turning: int, tested: str, p: float) -> str:
+    """tested: how many runs have a turn, and how many of them are independent; empty where none has."""
     first = [float(f.components.shares[0]) for f in found.values() if np.isfinite(f.components.shares[0])]
     if not first:
         return f"The {of} do not move in any of {len(found)} runs."
     null = [float(f.null_shares[:, 0].mean()) for f in found.values() if len(f.null_shares)]
     runs = f"{len(found)} run{'s' if len(found) != 1 else ''}"
     text = f"The first component of the {of} carries {_range(first)} of the variance in {runs}"
-    if not n:
+    if not tested:
         return f"{text}; no run has the {FEWEST_POINTS} checkpoints that a turn needs."
     turns = [math.degrees(f.turn) for f in found.values() if not math.isnan(f.turn)]
     nulls = [math.degrees(float(f.null_turns.mean())) for f in found.values() if len(f.null_turns)]
     return (
-        f"{text} (random walks: {_range(null)}); {n_turning} of {n} turn more than 95 % of their walks (p = {number(p, 2)}), by "
-        f"{np.median(turns):.0f} degrees in the median run against {np.median(nulls):.0f}."
+        f"{text} (random walks: {_range(null)}); {n_turning} of {tested} turn more than 95 % of their walks "
+        f"(p = {number(p, 2)}), by {np.median(turns):.0f} degrees in the median run against {np.median(nulls):.0f}."
     )
 
 

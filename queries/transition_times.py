@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Unpack
 
 import numpy as np
@@ -12,11 +12,12 @@ from pydantic import Field
 
 from archive.errors import UsageError
 from archive.store import Archive
-from queries.events.event_times import LOGNORMAL, TIME_FIELDS, describe_times, finite_or_none
+from queries.events.event_times import LOGNORMAL, TIME_FIELDS, finite_or_none, times_over
 from queries.parameters import CrossingRule, CurveOrigin, IntervalLevel, SplitPart, Towards
 from queries.reading.curves import Axis, Curves, read_curves
 from queries.reading.quantities import Quantity, Which
 from queries.reading.select import ALL_RUNS, Runs, select_runs
+from queries.reading.units import Units, among, units_by_group, units_limits
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, Verdict
@@ -35,7 +36,8 @@ class TransitionTimes(Answer):
     summary: per group the share of runs that reached it (exact interval); the median time, by a log-normal
     fit to the brackets where every run got there, else free of assumptions (Turnbull's estimate, sign-test
     interval); the sd between runs in octaves by the fit; and the smallest difference in octaves that another
-    group of as many runs would have to show to be found.
+    group of as many runs would have to show to be found. Intervals are over the n_units of the runs that share no seed;
+    where some do, the sd has none.
     """
 
     label: str
@@ -49,7 +51,7 @@ class TransitionTimes(Answer):
             [
                 {
                     "group": r["group"],
-                    "reached": f"{r['n_reached']} of {r['n_runs']}",
+                    "reached": f"{r['n_reached']} of {r['n_runs']}{among(r)}",
                     "share of runs": interval(r["share_low"], r["share_high"], 2),
                     f"median {self.unit}": number(r["median"], 3),
                     f"{self.ci_level:.0%} interval": interval(r["median_low"], r["median_high"], 3),
@@ -100,9 +102,13 @@ def transition_times(
         for run, times, values in curves.runs(axis)
     }
     table = _table(curves, found, axis)
-    summary = _summary(curves, {run: b for run, (b, _, _) in found.items()}, confidence)
+    # times that are there, by group
+    timed = {run: b for run, (b, _, _) in found.items() if b.kind != "no data"}
+    units = units_by_group(curves.selected, curves.group_of)
+    summary = _summary(units, timed, confidence)
     only = summary.to_pylist()[0] if summary.num_rows == 1 else None
-    provenance = Provenance.of(archive, [curves.choice], curves.left_out)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, [curves.choice], curves.left_out), shared_seeds=())
     sign = "≥" if way == "up" else "≤"
     unit = "steps" if axis == "step" else "tokens"
     label = f"{curves.label} {sign} {number(level)}" + (" from then on" if rule == "stays" else "")
@@ -122,7 +128,12 @@ def transition_times(
         ci_level=confidence,
         ci_method=f"median, {only['median_method']}" if only else "",
         verdict=_verdict(verdicts),
-        limits=(*provenance.limits, *curves.limits, *_limits(table, summary, rule, way)),
+        limits=(
+            *provenance.limits,
+            *curves.limits,
+            *units_limits(units, "n_reached and the other counts"),
+            *_limits(table, summary, rule, way),
+        ),
         provenance=provenance,
         sql=curves.sql,
     )
@@ -175,13 +186,10 @@ def _table(curves: Curves, found: Mapping[int, tuple[Bracket, int, float]], axis
     return pa.table({name: pa.array(values).cast(kinds[name]) for name, values in columns.items()})
 
 
-def _summary(curves: Curves, brackets: Mapping[int, Bracket], level: float) -> pa.Table:
-    by_group: dict[str, list[Bracket]] = {}
-    for run, group in curves.group_of.items():
-        by_group.setdefault(group, []).append(brackets[run])
+def _summary(units: Mapping[str, Units], timed: Mapping[int, Bracket], level: float) -> pa.Table:
     rows = [
-        {"group": group, **describe_times([b for b in mine if b.kind != "no data"], level)}
-        for group, mine in by_group.items()
+        {"group": group, **times_over({run: timed[run] for run in of.runs if run in timed}, of, level)}
+        for group, of in units.items()
     ]
     return pa.Table.from_pylist(rows, schema=_GROUP_SCHEMA)
 
@@ -200,12 +208,15 @@ def _sentence(label: str, summary: pa.Table, level: float, unit: str) -> str:
         whole = sum(r["n_reached"] == r["n_runs"] for r in rows)
         return f"{start}; by every run in {whole} of {len(rows)} groups, by some seeds but not others in {mixed}."
     row = rows[0]
+    start += among(row)
     if row["median"] is None:
         return f"{start}; fewer than half ever got there, so there is no median time."
     middle = f"at a median of {number(row['median'], 3)} {unit}, {level:.0%} interval "
     middle += interval(row["median_low"], row["median_high"], 3)
     if row["n_runs"] == 1:
         return f"{start}, at {number(row['median'], 3)} {unit}."
+    if row["unit"] != "run":
+        return f"{start}, {middle}."
     if row["sd_octaves"] is None:
         return f"{start}, {middle}; too few to say how far apart runs are."
     return f"{start}, {middle}; {_spread(row)} between runs."
@@ -248,12 +259,12 @@ def _limits(table: pa.Table, summary: pa.Table, rule: Rule, way: Direction) -> l
         )
     if rule == "stays":
         lines.append("A run counts as staying when it does so up to its last point, however near that is.")
-    if any(g["median_method"] == LOGNORMAL and g["n_runs"] <= 10 for g in groups):
+    if any(g["median_method"].startswith(LOGNORMAL) and g["n_units"] <= 10 for g in groups):
         lines.append(
             "Intervals of medians assume log-normal times where every run got there; without that assumption 5 runs "
             "give no 95 % interval of a median at all."
         )
-    if any(g["n_never"] and g["n_reached"] for g in groups):
+    if any(g["n_never"] and g["n_reached"] and g["unit"] == "run" for g in groups):
         lines.append(
             "Where some runs never got there, the median and its interval are free of assumptions (sign test), but the "
             "spread assumes that those runs are late rather than lost."

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Unpack
 
 import numpy as np
@@ -11,7 +11,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from archive.store import Archive
-from queries.events.event_times import TIME_FIELDS, describe_times, finite_or_none
+from queries.events.event_times import TIME_FIELDS, finite_or_none, times_over
 from queries.events.orders import NULL, ORDER_SCHEMA, Order, find_order, order_limits
 from queries.parameters import CrossingRule, IntervalLevel, Towards
 from queries.reading.checkpoints import find_left_out
@@ -19,6 +19,7 @@ from queries.reading.curves import choose_part, no_such_part
 from queries.reading.quantities import Choice, Which, choose_quantity
 from queries.reading.select import ALL_RUNS, Runs, select_runs
 from queries.reading.tables import floats, stretches, with_groups
+from queries.reading.units import Units, among, apart_limits, units_by_group, units_limits
 from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance, readable_sql
@@ -64,7 +65,8 @@ class TransitionsPerPosition(Answer):
     value there, last point, number of crossings, bracket_octaves, width_low and width_high (octaves between
     10 % and 90 % of the position's own change), rank within the run.
     summary: per group and position how many runs got there with the exact interval of that share, median
-    time with its interval, spread between runs, mean rank, median width.
+    time with its interval, spread between runs, mean rank, median width; intervals are over the n_units of the runs that share
+    no seed.
     orders: per group Kendall's W over runs, what random orders reach, p, and the order by mean rank.
     """
 
@@ -80,7 +82,7 @@ class TransitionsPerPosition(Answer):
                 {
                     "group": r["group"],
                     "position": r["label"],
-                    "reached": f"{r['n_reached']} of {r['n_runs']}",
+                    "reached": f"{r['n_reached']} of {r['n_runs']}{among(r)}",
                     "share of runs": interval(r["share_low"], r["share_high"], 2),
                     "median step": number(r["median"], 3),
                     f"{self.ci_level:.0%} interval": interval(r["median_low"], r["median_high"], 3),
@@ -138,15 +140,17 @@ def transitions_per_position(
     way = better_direction(choice.quantity, direction)
     found = _transitions(with_groups(rows, choice.selected), level, way, rule)
     labels = _labels(choice, max(position for _, position in found) + 1)
-    orders = _orders(choice, found, labels, confidence)
+    units = units_by_group(choice.selected, dict.fromkeys(run for run, _ in found))
+    orders = _orders(units, found, labels, confidence)
     name = f"{measure} ({part})" if part else measure
     label = f"{name} {'≥' if way == 'up' else '≤'} {number(level)}" + (
         " from then on" if rule == "stays" else ""
     )
     only = next(iter(orders.values())) if len(orders) == 1 else None
-    provenance = Provenance.of(archive, [choice], left_out)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, [choice], left_out), shared_seeds=())
     table = _table(choice, found, labels, orders)
-    summary = _summary(choice, found, labels, orders, confidence)
+    summary = _summary(units, found, labels, orders, confidence)
     return TransitionsPerPosition(
         sentence=_sentence(label, summary, orders),
         table=table,
@@ -162,7 +166,14 @@ def transitions_per_position(
         null_name=NULL if only else "",
         p_value=only.agreement.p if only else math.nan,
         verdict=only.verdict if only else "unresolved" if not any(orders.values()) else None,
-        limits=(*provenance.limits, *choice.notes, *left_out.limits, *_limits(table, orders)),
+        limits=(
+            *provenance.limits,
+            *choice.notes,
+            *left_out.limits,
+            *units_limits(units, "n_reached and the other counts"),
+            *apart_limits(choice.selected, units, "W and p of the order"),
+            *_limits(table, orders),
+        ),
         provenance=provenance,
         sql=readable_sql(_SQL, parameters),
     )
@@ -195,29 +206,22 @@ def _labels(choice: Choice, n_positions: int) -> list[str]:
 
 
 def _orders(
-    choice: Choice, found: Mapping[tuple[int, int], _Found], labels: Sequence[str], level: float
+    units: Mapping[str, Units], found: Mapping[tuple[int, int], _Found], labels: Sequence[str], level: float
 ) -> dict[str, Order | None]:
     """The order of positions per group, over those that some run of the group learns."""
     orders = {}
-    for group, members in _members(choice, found).items():
+    for group, of in units.items():
         learned = [
             p
             for p in range(len(labels))
-            if any((r, p) in found and math.isfinite(found[r, p].bracket.high) for r in members)
+            if any((r, p) in found and math.isfinite(found[r, p].bracket.high) for r in of.runs)
         ]
-        rows = {r: [found[r, p].bracket if (r, p) in found else _NOTHING for p in learned] for r in members}
-        orders[group] = find_order([labels[p] for p in learned], rows, level)
+        rows = {r: [found[r, p].bracket if (r, p) in found else _NOTHING for p in learned] for r in of.runs}
+        orders[group] = find_order([labels[p] for p in learned], rows, level, of)
     return orders
 
 
 _NOTHING = Bracket(-math.inf, math.inf, 0)
-
-
-def _members(choice: Choice, found: Mapping[tuple[int, int], _Found]) -> dict[str, list[int]]:
-    groups: dict[str, list[int]] = {}
-    for run in dict.fromkeys(run for run, _ in found):
-        groups.setdefault(choice.selected.groups[run], []).append(run)
-    return groups
 
 
 def _table(
@@ -260,27 +264,27 @@ def _table(
 
 
 def _summary(
-    choice: Choice,
+    units: Mapping[str, Units],
     found: Mapping[tuple[int, int], _Found],
     labels: Sequence[str],
     orders: Mapping[str, Order | None],
     level: float,
 ) -> pa.Table:
     rows = []
-    for group, members in _members(choice, found).items():
+    for group, of in units.items():
         order = orders[group]
         ranks = np.mean(list(order.ranks.values()), axis=0) if order and order.ranks else None
         for position, label in enumerate(labels):
-            mine = [found[run, position] for run in members if (run, position) in found]
-            known = [f.bracket for f in mine if f.bracket.n_points]
-            widths = [f.width for f in mine if math.isfinite(f.width[1])]
+            mine = {run: found[run, position] for run in of.runs if (run, position) in found}
+            known = {run: f.bracket for run, f in mine.items() if f.bracket.n_points}
+            widths = [f.width for f in mine.values() if math.isfinite(f.width[1])]
             placed = order.names.index(label) if order and label in order.names else None
             rows.append(
                 {
                     "group": group,
                     "position": position,
                     "label": label,
-                    **describe_times(known, level),
+                    **times_over(known, of, level),
                     "mean_rank": float(ranks[placed]) if ranks is not None and placed is not None else None,
                     "width_low": float(np.median([w[0] for w in widths])) if widths else None,
                     "width_high": float(np.median([w[1] for w in widths])) if widths else None,

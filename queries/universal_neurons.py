@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Unpack
 
 import numpy as np
@@ -20,6 +20,7 @@ from queries.reading.published_universal import Published, published_want, read_
 from queries.reading.quantities import Choice, Want, Which, choose_quantities
 from queries.reading.select import ALL_RUNS, Runs, select_runs
 from queries.reading.tables import in_order, only_value
+from queries.reading.units import Units, among, units_by_group, units_limits, units_of
 from queries.reading.universal_tables import (
     STATISTICS,
     Averaged,
@@ -35,9 +36,8 @@ from queries.registry import query
 from queries.render import interval, number
 from queries.results import Answer, Provenance
 from queries.stats.few_runs import detectable_paired_difference
-from queries.stats.means import METHOD as T_METHOD
-from queries.stats.means import mean_interval
-from queries.stats.universal import METHOD
+from queries.stats.over_units import fewest_units, mean_over_units, method_over
+from queries.stats.universal import METHOD, SEEDS_METHOD
 from queries.wording.circuits import or_nan
 from queries.wording.universal_neurons import (
     published_limits,
@@ -64,7 +64,8 @@ _LAYERS = pa.schema(
 _TRAITS = pa.schema(
     [
         ("statistic", _TEXT),
-        ("n_runs", _WHOLE),
+        *((name, _WHOLE) for name in ("n_runs", "n_units")),
+        ("unit", _TEXT),
         *((name, _REAL) for name in ("universal", "others", "auc", "low", "high")),
     ]
 )
@@ -81,8 +82,8 @@ class UniversalNeurons(Answer):
     over neurons), first_share (the share at the first checkpoints compared).
     layers: per run and layer the same. traits: per statistic the mean over runs of the medians of universal neurons and of the
     others, and auc: the chance that a universal neuron has more of it than another of its run (0.5: no difference), with an
-    interval over runs; intervals hold for all statistics together. threshold: of `universal`. published: whether numbers are
-    an author's, who lists only some neurons.
+    interval over runs, n_units of which share no seed (`unit`); intervals hold for all statistics together. threshold: of
+    `universal`. published: whether numbers are an author's, who lists only some neurons.
     """
 
     layers: pa.Table
@@ -98,7 +99,7 @@ class UniversalNeurons(Answer):
             [
                 {
                     "statistic": r["statistic"],
-                    "runs": r["n_runs"],
+                    "runs": f"{r['n_runs']}{among(r)}",
                     "universal": number(r["universal"], 3),
                     "others": number(r["others"], 3),
                     "AUC": f"{number(r['auc'], 2)} {interval(or_nan(r['low']), or_nan(r['high']), 2)}".rstrip(),
@@ -150,13 +151,16 @@ def universal_neurons(
     picked, shared = other_seeds(picked, vectors)
     table, sql = universal_table(archive, choice.quantity, picked, threshold, top)
     averaged = averaged_over_partners(picked, vectors, in_order(choice.selected, picked.run_ids))
-    shares, first = shares_of(picked, vectors, threshold, confidence)
-    traits = _traits(archive, statistics, averaged, threshold, confidence, which)
+    units = units_of(choice.selected, picked.run_ids)
+    shares, first = shares_of(picked, vectors, threshold, confidence, units)
+    traits = _traits(archive, statistics, averaged, threshold, confidence, units, which)
     rows = run_rows(choice.selected, averaged, first, threshold)
     used = [choice, statistics] if isinstance(statistics, Choice) and traits else [choice]
-    provenance = Provenance.of(archive, used, picked.left_out)
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, used, picked.left_out), shared_seeds=())
     summary = pa.Table.from_pylist(rows, schema=_RUNS)
     n_runs = len(picked.run_ids)
+    n_units = fewest_units(units.of(), n_runs)
     # every run was matched to others, which are other seeds
     settled = len(averaged) == n_runs and shared != picked.at and math.isfinite(shares.low)
     return UniversalNeurons(
@@ -174,11 +178,11 @@ def universal_neurons(
         ci_low=shares.low,
         ci_high=shares.high,
         ci_level=confidence,
-        ci_method=METHOD if math.isfinite(shares.low) else "",
+        ci_method=(SEEDS_METHOD if units.shared else METHOD) if math.isfinite(shares.low) else "",
         null_name="the same runs at the first checkpoints compared" if first else "",
         null_mean=first.mean if first else math.nan,
         # shares that are all 0 say nothing of how much they differ
-        mde=shares.se * math.sqrt(n_runs) * detectable_paired_difference(n_runs)
+        mde=shares.se * math.sqrt(n_units) * detectable_paired_difference(n_units)
         if shares.se > 0
         else math.nan,
         verdict=None if settled else "unresolved",
@@ -187,6 +191,7 @@ def universal_neurons(
             *choice.notes,
             *picked.left_out.limits,
             *picked.notes,
+            *units_limits(units_by_group(choice.selected, picked.run_ids), "numbers of pairs"),
             *universal_limits(choice.selected, picked, shared, rows, traits, statistics),
         ),
         provenance=provenance,
@@ -200,6 +205,7 @@ def _traits(
     averaged: Sequence[Averaged],
     threshold: float,
     level: float,
+    units: Units,
     which: Which,
 ) -> list[Row]:
     """What universal neurons have more of; empty where no statistics are there, or no neuron is universal."""
@@ -207,7 +213,7 @@ def _traits(
         return []
     at = {one.run_id: one.step for one in averaged}
     known = read_statistics(archive, statistics.quantity, at, with_suspect=which.get("with_suspect", False))
-    return trait_rows(averaged, known, threshold, level)
+    return trait_rows(averaged, known, threshold, level, units)
 
 
 def _of_published(
@@ -226,17 +232,21 @@ def _of_published(
         for one in found.runs
     ]
     shares = np.array([or_nan(row["share"]) for row in rows])
+    ids = {run.run: run.run_id for run in choice.selected.runs}
+    units = units_of(choice.selected, [ids[one.run] for one in found.runs])
     traits = [
         {
             "statistic": name,
             "n_runs": len(known),
-            "universal": float(np.mean(known)),
+            **units.columns(known),
+            "universal": float(np.mean(list(known.values()))),
         }
         for name in STATISTICS
-        if (known := [one.statistics[name] for one in found.runs if name in one.statistics])
+        if (known := {ids[one.run]: one.statistics[name] for one in found.runs if name in one.statistics})
     ]
-    mean, low, high = mean_interval(shares, level, (0.0, 1.0))
-    provenance = Provenance.of(archive, [choice], found.left_out)
+    mean, low, high = mean_over_units(shares, units.of(), level, (0.0, 1.0))
+    # shared seeds are taken into account here
+    provenance = replace(Provenance.of(archive, [choice], found.left_out), shared_seeds=())
     summary = pa.Table.from_pylist(rows, schema=_RUNS)
     return UniversalNeurons(
         sentence=published_sentence(found.runs, threshold, choice.quantity.source),
@@ -265,12 +275,13 @@ def _of_published(
         ci_low=low,
         ci_high=high,
         ci_level=level,
-        ci_method=T_METHOD if math.isfinite(low) else "",
+        ci_method=method_over(units.of()) if math.isfinite(low) else "",
         verdict="unresolved" if math.isnan(low) else None,
         limits=(
             *provenance.limits,
             *choice.notes,
             *found.left_out.limits,
+            *units_limits(units_by_group(choice.selected, units.runs), ""),
             *published_limits(found.runs, threshold, choice.quantity),
         ),
         provenance=provenance,

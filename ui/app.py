@@ -5,10 +5,14 @@ from pathlib import Path
 import streamlit as st
 from streamlit.navigation.page import Page as StreamlitPage
 
+from ui.models.address import APART, filled, ignored
+from ui.models.text import escape_markdown
 from ui.view import discover
 
 HERE = Path(__file__).resolve().parent
 ROOT = "root"  # asked of the default page, which is at the root whatever it is called
+_DRAWN = "_page_drawn_last"
+_MEANT = "_what_words_last_meant"
 
 
 def main() -> None:
@@ -38,7 +42,37 @@ def main() -> None:
         visibility="hidden",
     )
     menus[views[0].section].append(at_its_address)
-    st.navigation(menus, position="top").run()
+    _run(st.navigation(menus, position="top"))
+
+
+def _run(page: StreamlitPage) -> None:
+    """Draw a page; what its address asks for in vain is said when it opens."""
+    asked = _words()
+    if len(said := filled(asked)) < len(asked):
+        st.switch_page(page, query_params=said)
+    if opens := st.session_state.get(_DRAWN) != page.url_path:
+        _leave_behind(page.url_path)
+    st.session_state[_DRAWN] = page.url_path
+    page.run()
+    if opens:
+        chosen = {name: st.session_state[name] for name in asked if name in st.session_state}
+        if lines := ignored(asked, _words(), chosen):
+            told = escape_markdown(" ".join(lines))
+            st.toast(f"**In the address:** {told}", icon=":material/link_off:", duration="infinite")
+
+
+def _leave_behind(page: str) -> None:
+    """Words that said something else on the last page that has them do not go along to this one."""
+    meant = st.session_state.setdefault(_MEANT, {})
+    for word, groups in APART.items():
+        if now := next((pages for pages in groups if page in pages), None):
+            if meant.get(word, now) != now:
+                st.session_state.pop(word, None)
+            meant[word] = now
+
+
+def _words() -> dict[str, list[str]]:
+    return {name: st.query_params.get_all(name) for name in st.query_params}
 
 
 main()

@@ -6,10 +6,13 @@ from typing import Literal
 
 import streamlit as st
 
+from ui.models.address import page_address
 from ui.models.component_sets import S, eval_sets, rests
 from ui.models.sequences import next_to
 from ui.models.series import RunChoice, RunNames
-from ui.models.text import shorten
+from ui.models.suspects import badge
+from ui.models.text import escape_markdown, shorten
+from ui.widgets import here
 
 MOST_RUN_OPTIONS = 1000
 NOT_MIXED = "Numbers of different ones are never mixed."
@@ -52,6 +55,8 @@ def run_pickers(runs: Sequence[RunNames], *, leaves_out: bool = True) -> RunChoi
         bind="query-params",
         help="Checkpoints that are known or found to be broken: duplicates, out of order, defects.",
     )
+    if told := badge(narrowed, run, used=suspect):
+        st.caption(f"{escape_markdown(told)} [Integrity]({page_address(here(), 'integrity').rstrip('?')})")
     return RunChoice(tuple(family), tuple(condition), tuple(run), excluded, suspect)
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import pyarrow as pa
 import streamlit as st
 
 from archive.console import Limits, SqlResult, run_sql
@@ -29,6 +30,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 SQL_LIMITS = Limits(rows=100_000)  # more rows than a browser should hold: the command line gives the rest
+SHORT, MOST_RESULTS = 2**21, 100  # bytes of a result that is kept, and how many are
 PATIENCE = 4.0  # seconds; a commit holds the file for milliseconds, so longer means something bigger runs
 ENTRY = "app.py"
 _ON_SNAPSHOT = "_reads_snapshot_while_busy"
@@ -74,7 +76,29 @@ def open_target() -> Archive:
     """The archive this page draws from; raises ArchiveNotFound when it is gone."""
     wanted = target(sys.argv, os.environ)
     snapshot = wanted.snapshot or bool(st.session_state.get(_ON_SNAPSHOT))
-    return Archive(wanted.path, snapshot=snapshot, patience=PATIENCE)
+    return _Remembering(wanted.path, snapshot=snapshot, patience=PATIENCE)
+
+
+class _Remembering(Archive):
+    """Keeps short results until the file changes: every question first asks which runs and quantities there are."""
+
+    def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
+        with self.session():  # the file cannot change now
+            key = (str(self.file), self.version, sql, repr(parameters))
+            with _lock:
+                found = _results.pop(key, None)
+            if found is None:
+                found = super().query(sql, parameters)
+            if found.nbytes <= SHORT:
+                with _lock:
+                    _results[key] = found  # the last to be dropped
+                    if len(_results) > MOST_RESULTS:
+                        del _results[next(iter(_results))]
+            return found
+
+
+_results: dict[tuple[object, ...], pa.Table] = {}
+_lock = threading.Lock()
 
 
 class _Drawn(threading.local):

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import streamlit as st
 
 from archive.errors import NotComparable, UsageError
+from archive.holders import ingests, writer
 from archive.store import Archive
+from archive.upkeep.waiting import read_queue
+from ui.models.ingestion.words import FIRST_RESULTS, holder_words, queue_words, under_way
 from ui.models.text import age, escape_markdown, with_code
 from ui.state import for_this_archive
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+EVERY = 5.0  # seconds between looks at an archive that has nothing yet
 CANNOT = "What this picture cannot tell"  # the usual name of the fold that `say` makes
 
 Choices = TypeVar("Choices", bound="DataclassInstance")
@@ -30,11 +34,34 @@ def headline(title: str, note: str = "") -> None:
 
 
 def empty_archive(archive: Archive) -> None:
-    """What to do with an archive that has no runs: the one command that fills it."""
+    """What to do with an archive that has no runs: wait where somebody fills it, else the one command that does.
+
+    The page draws itself again when something has come in: here nothing can move under the reader's eyes.
+    """
+    st.fragment(_empty, run_every=EVERY)(archive, archive.version)
+
+
+def _empty(archive: Archive, drawn: tuple[int, ...]) -> None:
+    if archive.version != drawn:
+        st.rerun()
+    layout = archive.layout
+    held, writes, queue = ingests(layout), writer(layout), read_queue(layout)
+    going_on = under_way(held, writes, queue)
+    into = f"--archive {shlex.quote(str(layout.database))}"
     with st.container(border=True):
+        if going_on:
+            st.subheader("Results are on their way", anchor=False)
+            st.markdown("\n".join(f"- {escape_markdown(line)}" for line in going_on))
+            st.caption(escape_markdown(FIRST_RESULTS))
+            return
+        for line in (*holder_words(held, writes), *queue_words(queue)):
+            st.caption(f":material/info: {escape_markdown(line)}")
+        if queue.n_shards:
+            st.subheader("Results wait to be entered", anchor=False)
+            st.code(f"pathscope commit {into}", language="bash", wrap_lines=True)
+            return
         st.subheader("Nothing in here yet", anchor=False)
         st.markdown("Train five small models, measure them and fill this archive (about a minute):")
-        into = f"--archive {shlex.quote(str(archive.layout.database))}"
         st.code(f"pathscope demo {into}", language="bash", wrap_lines=True)
         st.caption(
             with_code(

@@ -10,6 +10,7 @@ from ingest.importers.files import Damaged
 from ingest.importers.pieces import Piece
 
 LARGEST_WHOLE = 2**53
+NOT_FINITE = r"^[+-]?(nan|inf|infinity)$"
 
 
 class Cells:
@@ -22,8 +23,8 @@ class Cells:
         self._nan_is_missing = any(word.lower() == "nan" for word in missing)
         self._inf_is_missing = any(word.lower() in ("inf", "infinity") for word in missing)
 
-    def _column(self, name: str) -> pa.Array:
-        """The column with nulls where a value is missing."""
+    def _as_written(self, name: str) -> pa.Array:
+        """The column, words without spaces around them."""
         if name not in self.piece.columns:
             raise Damaged(f"no column {name!r}; there are {', '.join(list(self.piece.columns)[:8])}")
         cells = self.piece.columns[name]
@@ -31,8 +32,12 @@ class Cells:
             cells = cells.dictionary_decode()
         if pa.types.is_large_string(cells.type) or pa.types.is_string_view(cells.type):
             cells = cells.cast(pa.string())
+        return pc.utf8_trim_whitespace(cells) if pa.types.is_string(cells.type) else cells
+
+    def _column(self, name: str) -> pa.Array:
+        """The column with nulls where a value is missing."""
+        cells = self._as_written(name)
         if pa.types.is_string(cells.type):
-            cells = pc.utf8_trim_whitespace(cells)
             cells = pc.if_else(pc.is_in(cells, value_set=self._missing), pa.scalar(None, pa.string()), cells)
         elif pa.types.is_floating(cells.type):
             for said, looks in ((self._nan_is_missing, pc.is_nan), (self._inf_is_missing, pc.is_inf)):
@@ -53,6 +58,19 @@ class Cells:
         if bad.any():
             raise self._at(int(np.flatnonzero(bad)[0]), name, "expected a finite number")
         return np.where(there, values, np.nan)
+
+    def not_finite(self, name: str, values: np.ndarray) -> np.ndarray:
+        """Which of the missing `values` of a column are written as NaN or as an infinity."""
+        cells = self._as_written(name)
+        if not np.isnan(values).any():
+            return np.zeros(self.piece.n_rows, bool)
+        if pa.types.is_floating(cells.type):
+            found = pc.invert(pc.is_finite(cells))
+        elif pa.types.is_string(cells.type):
+            found = pc.match_substring_regex(cells, NOT_FINITE, ignore_case=True)
+        else:
+            return np.zeros(self.piece.n_rows, bool)
+        return np.asarray(pc.fill_null(found, False).to_numpy(zero_copy_only=False))
 
     def whole(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """A column as whole numbers of at least 0, and where there is one; raises Damaged for any other number."""

@@ -26,6 +26,7 @@ from ingest.importers.mapping import (
     joined,
     read_mapping,
 )
+from ingest.importers.not_finite import NotFinite
 from ingest.importers.pieces import FORMATS, Format, Piece, read_pieces
 
 INDICES = ("layer", "head", "neuron")
@@ -63,12 +64,16 @@ class Generic(Importer):
 
 
 class _Numbers(NamedTuple):
-    """A column of numbers: of which quantity and part each row is, the values (NaN = missing), what is said of them."""
+    """A column of numbers: of which quantity and part each row is, the values (NaN = missing), what is said of them.
+
+    not_finite: which of the missing values the file writes as NaN or as an infinity.
+    """
 
     of: np.ndarray
     quantities: list[Quantity]
     parts: list[Part]
     values: np.ndarray
+    not_finite: np.ndarray
     extra: dict[str, np.ndarray]
 
 
@@ -84,6 +89,7 @@ class _Reading:
         self.checkpoints: dict[tuple[str, int], Checkpoint] = {}
         self.quantities: dict[tuple[str, str, str], Quantity] = {}
         self.notes: set[str] = set()
+        self.not_finite = NotFinite()
         self.neurons = Layers()
         self.family = Family(name=source.name, summary=f"runs of {source.name}")
 
@@ -107,7 +113,7 @@ class _Reading:
             runs=list(self.runs.values()),
             blocks=[*before.blocks, *self.neurons.finish()],
             families=[self.family],
-            notes=sorted(self.notes),
+            notes=[*sorted(self.notes), *self.not_finite.notes()],
         )
 
     def _format(self) -> Format:
@@ -140,8 +146,11 @@ class _Reading:
         blocks: list[Block] = []
         for numbers in self._numbers(cells):
             there = ~np.isnan(numbers.values)
-            if not there.all():
+            if not (there | numbers.not_finite).all():
                 self.notes.add(NO_VALUE)
+            for row in np.flatnonzero(has_step & numbers.not_finite).tolist():
+                measure = numbers.quantities[numbers.of[row]].measure.name
+                self.not_finite.add(measure, runs[run_of[row]].name, [int(steps[row])])
             blocks += self._blocks(subjects, numbers, columns, has_step & there)
         return Parsed(runs=list(self.runs.values()), blocks=blocks, families=[self.family])
 
@@ -168,7 +177,11 @@ class _Reading:
             ]
             meanings = [self.mapping.metrics.get(x["metric"]) or Meaning() for x in texts]
             parts = [_part(x["part"] or m.part) for x, m in zip(texts, meanings, strict=True)]
-            yield _Numbers(of, quantities, parts, self._number(cells, self.columns.value), self._said(cells))
+            place = self.columns.value
+            values = self._number(cells, place)
+            yield _Numbers(
+                of, quantities, parts, values, self._not_finite(cells, place, values), self._said(cells)
+            )
         for column, meaning in self.mapping.values.items():
             extra = self._said(cells)
             for name, place in (("se", meaning.se), ("n_items", meaning.n_items)):
@@ -176,7 +189,8 @@ class _Reading:
                     extra[name] = cells.numbers(place)
             quantities = [self._quantity(column, x, cells.row(r)) for x, r in zip(texts, first, strict=True)]
             parts = [_part(x["part"] or meaning.part) for x in texts]
-            yield _Numbers(of, quantities, parts, cells.numbers(column), extra)
+            values = cells.numbers(column)
+            yield _Numbers(of, quantities, parts, values, cells.not_finite(column, values), extra)
 
     def _said(self, cells: Cells) -> dict[str, np.ndarray]:
         places = {name: getattr(self.columns, name) for name in ("se", "chance", "n_items")}
@@ -239,6 +253,9 @@ class _Reading:
             return np.full(cells.piece.n_rows, float(place.constant))
         except ValueError:
             raise Damaged(f"the mapping has {place.constant!r} where a number belongs") from None
+
+    def _not_finite(self, cells: Cells, place: Place, values: np.ndarray) -> np.ndarray:
+        return cells.not_finite(place, values) if isinstance(place, str) else np.zeros(len(values), bool)
 
     # --- records -----------------------------------------------------------------------------------------
 

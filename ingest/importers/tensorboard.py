@@ -15,6 +15,7 @@ import numpy as np
 
 from archive.records import Family, Measure, Quantity, Run, Source
 from ingest.importers.base import Block, Damaged, Importer, ImportFile, Parsed, importer
+from ingest.importers.not_finite import NotFinite
 
 EXTRA = "tensorboard"
 CITATION = "https://github.com/tensorflow/tensorboard, tensorboard/backend/event_processing"
@@ -63,12 +64,12 @@ class TensorBoard(Importer):
 
     def parse(self, file: ImportFile) -> Parsed:
         """One run with a series for each tag; raises Damaged naming the file and record that cannot be trusted."""
-        log = _Log()
+        folder = PurePosixPath(file.relative).parent
+        log = _Log("/".join([self.source.name, *folder.parts]))
         for path in (file.path, *file.companions):
             log.read(path, named=bool(file.companions))
-        folder = PurePosixPath(file.relative).parent
         run = Run(
-            name="/".join([self.source.name, *folder.parts]),
+            name=log.run,
             family=self.source.name,
             source=self.source.name,
             condition=folder.as_posix() if folder.parts else self.source.name,
@@ -92,7 +93,7 @@ class TensorBoard(Importer):
     def _quantity(self, tag: str) -> Quantity:
         if tag not in self._quantities:
             measure = Measure(
-                name=f"tensorboard.{tag}",
+                name=_measure_name(tag),
                 scope="run",
                 table="fact_log",
                 unit="as logged",
@@ -108,7 +109,9 @@ class TensorBoard(Importer):
 class _Log:
     """The scalars of a run by tag and step."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: str) -> None:
+        self.run = run
+        self._not_finite = NotFinite()
         self.series: dict[str, dict[int, float]] = {}
         self._counts: Counter[str] = Counter()
         self._others: set[str] = set()
@@ -133,7 +136,7 @@ class _Log:
             if number is None:
                 self._others.add(value.tag)
             elif not math.isfinite(number):
-                self._counts["NaN or infinite values were left out"] += 1
+                self._not_finite.add(_measure_name(value.tag), self.run, [event.step])
             else:
                 points = self.series.setdefault(value.tag, {})
                 if event.step < 0:
@@ -179,10 +182,14 @@ class _Log:
 
     def notes(self) -> list[str]:
         """What was left out."""
-        notes = [f"{n} {words}" for words, n in self._counts.items()]
+        notes = [*self._not_finite.notes(), *(f"{n} {words}" for words, n in self._counts.items())]
         if self._others:
             notes.append("tags that hold no numbers (images, histograms, texts) were left out")
         return notes + ([self._cut] if self._cut else [])
+
+
+def _measure_name(tag: str) -> str:
+    return f"tensorboard.{tag}"
 
 
 def _scalar(value: Any) -> float | None:

@@ -9,6 +9,7 @@ A chart's CSV has a column of steps, and for every run the columns `<run> - <met
 import csv
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal
 
@@ -26,6 +27,7 @@ from ingest.importers.files import (
     parquet_columns,
     strict_json,
 )
+from ingest.importers.not_finite import NotFinite
 from ingest.importers.pieces import Format, read_pieces
 
 CITATION = "https://docs.wandb.ai, Public API, run.scan_history"
@@ -37,7 +39,7 @@ _BETWEEN = " - "
 _MISSING = ("", "NaN", "Infinity", "-Infinity", "null")
 _ARTEFACT = re.compile(r"(?:run-)?(?P<run>.+?)-history(?:[:_-]v\d+)?")
 _SAYS_NOTHING = re.compile(r"\d{4}|history|scan_history", re.IGNORECASE)
-NO_NUMBER = "a missing, NaN or infinite value gives no row"
+NO_NUMBER = "a missing value gives no row"
 MEANS = "values are means over several steps (minimum and maximum differ): a chart's CSV is sampled, the history is not"
 
 
@@ -95,10 +97,15 @@ class WeightsAndBiases(Importer):
     def parse_parts(self, file: ImportFile) -> Iterator[Parsed]:
         """A part per piece of the table; raises Damaged naming the row of a step or number that is none."""
         history = _History(self, file)
+        before: Parsed | None = None
         for path in (file.path, *file.companions):
             for piece in read_pieces(path, _kind(file.head)):
-                yield history.part(Cells(piece, _MISSING))
+                if before is not None:
+                    yield before
+                before = history.part(Cells(piece, _MISSING))
         history.refuse_without_metric()
+        assert before is not None, "a table has rows or is refused"
+        yield replace(before, notes=[*before.notes, *history.not_finite.notes()])
 
     def series(self, metric: str) -> Quantity:
         """The quantity of a metric."""
@@ -140,6 +147,7 @@ class _History:
         self._runs: dict[str, Run] = {}
         self._kinds: dict[str, bool] = {}  # whether a column holds numbers
         self._notes: set[str] = set()
+        self.not_finite = NotFinite()
 
     def part(self, cells: Cells) -> Parsed:
         """Every column of numbers as a series."""
@@ -156,9 +164,13 @@ class _History:
             if values is None:
                 continue
             rows = np.flatnonzero(there & ~np.isnan(values))
-            if len(rows) < cells.piece.n_rows:
+            lost = cells.not_finite(name, values)
+            if (np.isnan(values) & ~lost).any():
                 self._notes.add(NO_NUMBER)
             run, metric = self._column(name) if chart else (self._named, name)
+            self.not_finite.add(
+                self._reader.series(metric).measure.name, run.name, steps[there & lost].tolist()
+            )
             if chart and _sampled(cells, name, values):
                 self._notes.add(MEANS)
             if len(rows):

@@ -27,8 +27,9 @@ class RunTask(Generic[Run]):
 
     cells: per checkpoint step, what is wanted there (`WantedMeasure.key`). log_after: the log is stored up to this step and
     wanted from there on; None when it is complete or given up. log_replace: what the ledger says of the log is to be
-    replaced, because the study now trains longer or has other settings. started: the archive holds something of this
-    run. final_cells, history_cells: as cells, of measures that also need the run's final checkpoint or all of its checkpoints.
+    replaced, because the study now trains longer or has other settings. started: the archive holds results of this
+    run, failures aside. final_cells, history_cells: as cells, of measures that also need the run's final checkpoint or all of
+    its checkpoints.
     """
 
     run: Run
@@ -138,7 +139,7 @@ class _Planner:
             self.n_wanted += len(m.steps)
             for step in m.steps:
                 known = self.cells.get((Owner("checkpoint", (run.name, step, "")), m.quantity))
-                started = started or known is not None
+                started = started or (known is not None and not _without_value(known))
                 # where training was given up, checkpoints beyond the last logged step will never be there
                 if self._hopeless(known) or (known is None and given_up and step > reach):
                     self.n_given_up += 1

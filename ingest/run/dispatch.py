@@ -133,7 +133,7 @@ class Dispatch:
                 f"the worker process ended without an answer {work.n_lost} times (killed, or out of memory); the next "
                 "`pathscope ingest` tries again"
             )
-        self._forget(queue, self.fail(work, error).dead)
+        self._forget(queue, self.fail(work, error))
 
     def _done(self, queue: _Queue, work: Work, report: UnitReport) -> None:
         self.tell(report)
@@ -149,11 +149,12 @@ class Dispatch:
         rest = work.rest(report.left, report.reached)
         if not rest.is_empty:
             queue.works.appendleft(rest)
-        self._forget(queue, report.dead)
+        self._forget(queue, report)
 
-    def _forget(self, queue: _Queue, dead: frozenset[str]) -> None:
-        if dead:
-            lighter = (work.without(dead) for work in queue.works)
+    def _forget(self, queue: _Queue, report: UnitReport) -> None:
+        if report.dead:
+            again = report.dead & {f.run for f in report.failures if f.measure is None and not f.permanent}
+            lighter = (work.without(report.dead, again) for work in queue.works)
             queue.works = deque(work for work in lighter if not work.is_empty)
 
     def tell(self, report: UnitReport) -> None:

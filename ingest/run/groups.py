@@ -85,14 +85,17 @@ class UnitWork:
         """True when there is nothing left in it."""
         return not (self.cells or self.log_after)
 
-    def without(self, dead: Collection[str]) -> "UnitWork":
-        """The same work, less what belongs to runs that will never get there; late work is about what they left."""
-        if self.late:
-            return self
+    def without(self, dead: Collection[str], again: Collection[str]) -> "UnitWork":
+        """The same work, less what belongs to runs whose training has ended.
+
+        dead: those that will not get there now. again: of them, those that the next call trains on. Late work is about
+        what runs that ended for good have left.
+        """
+        gone = again if self.late else dead
         return replace(
             self,
-            cells={key: measures for key, measures in self.cells.items() if key[0] not in dead},
-            log_after={run: after for run, after in self.log_after.items() if run not in dead},
+            cells={key: measures for key, measures in self.cells.items() if key[0] not in gone},
+            log_after={run: after for run, after in self.log_after.items() if run not in gone},
         )
 
     def rest(self, left: Collection[tuple[str, int]], reached: int) -> "UnitWork":
@@ -153,7 +156,7 @@ def assign(
 ) -> Groups:
     """Give every task's run its group: the one on disk, or a new one if nothing of the run is stored.
 
-    A run that the archive knows but whose folder is gone is lost; training it again would give its
+    A run that the archive has results of but whose folder is gone is lost; training it again would give its
     checkpoints a second set of numbers.
     """
     groups = Groups()

@@ -42,7 +42,7 @@ class PairWork:
         """True when there is nothing left in it."""
         return not self.pairs
 
-    def without(self, dead: Collection[str]) -> "PairWork":
+    def without(self, dead: Collection[str], again: Collection[str]) -> "PairWork":
         """The same: no run that is only loaded dies."""
         return self
 

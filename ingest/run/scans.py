@@ -44,7 +44,7 @@ class ScanWork:
         """True when there is nothing left in it."""
         return not self.cells
 
-    def without(self, dead: Collection[str]) -> "ScanWork":
+    def without(self, dead: Collection[str], again: Collection[str]) -> "ScanWork":
         """The same: no run that is only loaded dies."""
         return self
 

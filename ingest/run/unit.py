@@ -106,4 +106,4 @@ class WorkerLost(Exception):
 
 
 class WeightsLost(PathscopeError):
-    """The archive knows a run whose checkpoint folder is gone."""
+    """The archive has results of a run whose checkpoint folder is gone."""

@@ -95,7 +95,8 @@ class _Worker(Entry):
         group = self.work.group
         if not self.work.trains:  # checkpoints that are stored are to be measured
             return self.work.until, 0
-        if group.reached is not None and not (self.folder / RESUME).exists():
+        begun = group.reached or any(after >= 0 for after in self.work.log_after.values())
+        if begun and not (self.folder / RESUME).exists():
             raise CheckpointFolderLost(
                 f"{self.folder / RESUME} has vanished, so training cannot go on; put it back, or `pathscope drop` the "
                 "runs of that folder to train them again"

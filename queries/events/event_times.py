@@ -1,12 +1,13 @@
 """What can be said of the time of one event over runs: how many got there, the median, the spread."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from queries.reading.units import Units
 from queries.stats.few_runs import detectable_difference, share_interval
 from queries.stats.intervals import Bracket
 from queries.stats.lognormal import fit_lognormal
@@ -20,6 +21,8 @@ TIME_FIELDS = [
     pa.field(name, kind)
     for name, kind in (
         ("n_runs", pa.int64()),
+        ("n_units", pa.int64()),
+        ("unit", pa.string()),
         ("n_reached", pa.int64()),
         ("n_never", pa.int64()),
         ("n_before", pa.int64()),
@@ -38,29 +41,52 @@ TIME_FIELDS = [
 ]
 
 
+def times_over(known: Mapping[int, Bracket], units: Units, level: float) -> dict[str, object]:
+    """The columns of TIME_FIELDS for the runs of one group, by run_id; each value of a seed that runs share counts once."""
+    return describe_times(list(known.values()), level, units.of(known)) | units.columns(known)
+
+
 def describe_times(known: Sequence[Bracket], level: float, shared: Shared = ()) -> dict[str, object]:
-    """The columns of TIME_FIELDS for the runs of one group, without those that have no data.
+    """The columns of TIME_FIELDS but n_units and unit for the runs of one group, without those that have no data.
 
     median: by a log-normal fit to the brackets where every run got there, else free of assumptions. shared: of runs that
     share seeds, as queries.stats.over_units takes it. Then the interval of the median is that over values of a seed, each
-    with the medians of both ends of its runs' brackets, the outer one of several seeds; of the spread there is none.
+    with the medians of both ends of its runs' brackets; how far those of several seeds reach, in octaves, is squared and added,
+    so that it holds whichever of them matters. Of the spread there is none.
     """
     found = _described(known, level)
     if not shared or not known:
         return found
     over = [_described(_of_units(known, of), level) for of in shared]
-    lows, highs = ([_number(one[f"median_{end}"]) for one in over] for end in ("low", "high"))
+    low, high = (
+        _reach(_number(found["median"]), [_number(one[f"median_{end}"]) for one in over], way)
+        for end, way in (("low", -1.0), ("high", 1.0))
+    )
     share = share_over_units([b.kind != "never" for b in known], shared, level)
-    bounded = found["median"] is not None and bool(np.isfinite([*lows, *highs]).all())
+    bounded = found["median"] is not None and math.isfinite(low) and math.isfinite(high)
     return found | {
         "share_low": share[1],
         "share_high": share[2],
-        "median_low": -math.inf if np.isnan(lows).any() else min(lows),
-        "median_high": math.inf if np.isnan(highs).any() else max(highs),
+        "median_low": low,
+        "median_high": high,
         "median_method": f"{over[0]['median_method']}, over independent seeds",
         **dict.fromkeys(("sd_low", "sd_high", "mde_octaves")),
         "verdict": None if bounded else "unresolved",
     }
+
+
+def _reach(median: float, ends: Sequence[float], way: float) -> float:
+    """One end of the interval of a median from those over each of several seeds; way: -1 for the lower ends."""
+    if not np.isfinite(ends).all():
+        return way * math.inf
+    if len(ends) == 1:
+        return ends[0]
+    outer = max(ends, key=lambda end: way * end)
+    if math.isnan(median) or not min(ends) > 0:
+        return outer
+    octaves = math.hypot(*(max(0.0, way * math.log2(end / median)) for end in ends))
+    together = float(median * 2.0 ** (way * octaves))
+    return max(together, outer, key=lambda end: way * end)
 
 
 def _of_units(known: Sequence[Bracket], of: NDArray[np.int64]) -> list[Bracket]:

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from archive.errors import UsageError
 from queries.events.event_times import finite_or_none
 from queries.reading.select import RunRow, Selected
+from queries.reading.units import Units
 from queries.stats.few_runs import detectable_difference, detectable_paired_difference, pooled_sd
 from queries.stats.intervals import Bracket
 from queries.stats.multiple import Correction, adjusted
+from queries.stats.over_units import apart
 from queries.stats.permutation import Shift, mid_ranks, sign_flips, two_groups
 
 Floats = NDArray[np.float64]
@@ -27,30 +29,39 @@ SEED_FIELDS: dict[str, str] = {"init": "init_seed", "order": "data_order_seed", 
 def compare_groups(
     selected: Selected,
     brackets: Mapping[int, Bracket],
-    groups: Mapping[str, list[int]],
+    units: Mapping[str, Units],
     paired_on: Sequence[Seed],
     test: Test,
     level: float,
 ) -> tuple[list[dict[str, object]], int]:
     """A row per pair of groups, the earlier one first, and how many runs found no partner.
 
-    groups: run_ids by name. paired_on: seeds that make a pair; empty for independent groups. Raises
-    UsageError where two runs of a group share those seeds.
+    units: runs by the name of their group, with the seeds they share. paired_on: seeds that make a pair; empty for
+    independent groups. Runs, or pairs, are compared of which no two of a group share a seed: only those may be exchanged.
+    Raises UsageError where two runs of a group share the seeds of a pair.
     """
     rows, paired = [], set[int]()
-    for a, b in combinations(groups, 2):
-        times = [np.array([octaves(brackets[run]) for run in groups[g]]) for g in (a, b)]
+    for a, b in combinations(units, 2):
+        runs = [list(units[g].runs) for g in (a, b)]
         if paired_on:
-            first, second = (_by_seeds(selected, groups[g], paired_on, g) for g in (a, b))
-            shared = [key for key in first if key in second]
-            paired |= {side[key] for side in (first, second) for key in shared}
-            if not shared:
+            first, second = (_by_seeds(selected, units[g].runs, paired_on, g) for g in (a, b))
+            keys = [key for key in first if key in second]
+            runs = [[side[key] for key in keys] for side in (first, second)]
+            paired.update(*runs)
+            if not keys:
                 continue
-            times = [np.array([octaves(brackets[side[key]]) for key in shared]) for side in (first, second)]
+            pairs = apart(
+                [of for g, side in zip((a, b), runs, strict=True) for of in units[g].of(side)], len(keys)
+            )
+            tested = [[side[k] for k in pairs] for side in runs]
+        else:
+            tested = [units[g].apart() for g in (a, b)]
+        times = [np.array([octaves(brackets[run]) for run in side]) for side in tested]
+        numbers = [len(side) for side in runs]
         if not _is_later(times[0], times[1]):
-            a, b, times = b, a, times[::-1]
-        rows.append(_row(a, b, times, bool(paired_on), test, level))
-    alone = {run for members in groups.values() for run in members} - paired if paired_on else set()
+            a, b, times, numbers = b, a, times[::-1], numbers[::-1]
+        rows.append({"n_a": numbers[0], "n_b": numbers[1], **_row(a, b, times, bool(paired_on), test, level)})
+    alone = {run for of in units.values() for run in of.runs} - paired if paired_on else set()
     return rows, len(alone)
 
 
@@ -121,8 +132,8 @@ def _row(
     return {
         "earlier_group": a,
         "later_group": b,
-        "n_a": n_a,
-        "n_b": n_b,
+        "units_a": n_a,
+        "units_b": n_b,
         "n_censored": int(sum((~np.isfinite(t)).sum() for t in times)),
         "ratio_octaves": finite_or_none(found.difference),
         "low": found.low,

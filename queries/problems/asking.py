@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from archive.errors import PathscopeError, UnknownName
 from archive.store import Archive
 from queries.problems.catalogue import find_problem
+from queries.problems.fitting import Fit
 from queries.problems.problem import BASE, EVAL_SET, TUNED, Problem, Question
 from queries.problems.states import WORDS, ProblemState, QuestionState, problem_states
 from queries.reading.registration import find_hypothesis
@@ -206,7 +207,20 @@ def _part(
     provenance = answer.provenance
     if not provenance.registered:
         answer = replace(answer, provenance=replace(provenance, registered=(NOT_REGISTERED,)))
+    if state.fit is not None and state.fit.others and "runs" not in given:
+        answer = replace(answer, limits=(_chosen(state.fit), *answer.limits))
     return Part(letter, state, answer)
+
+
+def _chosen(fit: Fit) -> str:
+    """Which of several sets of runs was asked: numbers on other eval sets or by others are never mixed in."""
+    eval_set, source = fit.place
+    n, others = len(fit.runs), fit.others
+    return (
+        f"Asked of {n} run{'' if n == 1 else 's'} measured on {eval_set} by {source}; {others} other "
+        f"{'choice' if others == 1 else 'choices'} of runs, eval set or source could answer too and "
+        f"{'is' if others == 1 else 'are'} not in it: name runs (`--runs`) to ask of them."
+    )
 
 
 def _fixed(question: Question) -> dict[str, object]:

@@ -41,7 +41,7 @@ PROBLEMS = (
         limit="Pythia's checkpoints are an octave apart where it happens (2.5 to 5 billion tokens), so the "
         "verdict there is `unresolved`.",
         families=_PUBLISHED,
-        studies=("language_model_small", "language_model_depths"),
+        studies=("language_model_small", "language_model_depths", "induction_toy_models", "tokens_stanford"),
     ),
     Problem(
         number="5.22",
@@ -234,11 +234,13 @@ PROBLEMS = (
                 "phase_transitions",
                 "Which tasks have a phase transition?",
                 (replace(_BENCHMARK, steps=JUDGED),),
-                {
-                    "measure": "benchmark.acc",
-                    "eval_set": "lambada_openai",
-                    "params": '{"num_fewshot": 0, "series": ""}',
-                },
+                {"measure": "benchmark.acc", "tasks": ("*",)},
+            ),
+            Question(
+                "phase_transitions",
+                "And by perplexity, which is continuous?",
+                (Need.of("benchmark.ppl", steps=JUDGED),),
+                {"measure": "benchmark.ppl", "tasks": ("*",)},
             ),
         ),
         limit="Checkpoints are few and questions many, so most curves are mostly noise; accuracy alone makes "

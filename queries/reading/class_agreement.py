@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from queries.reading.output_pairs import known_as
 from queries.reading.token_outputs import Outputs
+from queries.reading.units import Units
 from queries.stats.clusters import cluster_mean
 from queries.stats.output_divergence import LN2, Lists, divergences
 from queries.stats.run_pairs import mean_over_pairs
@@ -33,34 +34,40 @@ WITH_INTERVAL = ("kappa", "same_wrong")
 
 def agreement_of_tops(
     lists: Mapping[int, Outputs[Lists]],
-    members: Sequence[int],
+    units: Units,
     keys: Ints,
     classes: Ints,
     right: Ints,
     documents: Ints,
     level: float,
 ) -> list[dict[str, float | None]]:
-    """Per class 0, 1, ... means over pairs of runs, empty where fewer than 2 of the members have lists.
+    """Per class 0, 1, ... means over pairs of runs, empty where fewer than 2 of the runs have lists.
 
     keys, classes, right (the right token, −1 unknown), documents: of the predictions that are compared. Intervals leave
-    out one run at a time and take at least 3.
+    out one run at a time, or all of one seed, and take at least 3.
     """
-    there = [run for run in members if run in lists]
+    there = [run for run in units.runs if run in lists]
     n_classes = int(classes.max()) + 1
     pairs = list(combinations(there, 2))
     found = [_pair(lists[a], lists[b], keys, classes, right, documents, n_classes) for a, b in pairs]
-    return [_means(pairs, [rows[k] for rows in found], level) if pairs else {} for k in range(n_classes)]
+    return [
+        _means(pairs, [rows[k] for rows in found], level, units.by_run()) if pairs else {}
+        for k in range(n_classes)
+    ]
 
 
 def _means(
-    pairs: Sequence[tuple[int, int]], rows: Sequence[Mapping[str, float]], level: float
+    pairs: Sequence[tuple[int, int]],
+    rows: Sequence[Mapping[str, float]],
+    level: float,
+    shared: Sequence[Mapping[int, int]],
 ) -> dict[str, float | None]:
     """Columns of one class from its row of every pair."""
     columns: dict[str, float | None] = {}
     for name, (error, bounds) in _OVER_PAIRS.items():
         values = np.array([row[name] for row in rows])
         errors = np.array([row[error] for row in rows]) if error else np.full(len(rows), np.nan)
-        mean, low, high = mean_over_pairs(pairs, values, errors, level, bounds)
+        mean, low, high = mean_over_pairs(pairs, values, errors, level, bounds, shared)
         columns[name] = mean
         if name in WITH_INTERVAL:
             columns |= {f"{name}_low": low, f"{name}_high": high}

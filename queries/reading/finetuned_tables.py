@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from queries.reading.checkpoint_pairs import Pair
 from queries.reading.finetuned import Began, Place
 from queries.reading.token_deltas import TokenDeltas
+from queries.reading.units import Units
 from queries.stats.concentration import gini, top_share
-from queries.stats.means import mean_interval
-from queries.stats.runs_and_clusters import METHOD, ONE_RUN, TwoWayMean, signs, two_way_mean
+from queries.stats.over_units import Shared, mean_over_units
+from queries.stats.runs_and_clusters import METHOD, ONE_RUN, SEEDS_METHOD, TwoWayMean, signs, two_way_mean
 
 Floats = NDArray[np.float64]
 
@@ -71,20 +72,26 @@ def shift_row(s: Shift, group: str, level: float) -> dict[str, Any]:
 
 
 def group_rows(
-    shifts: Sequence[Shift], groups: Mapping[int, str], margin: float, level: float
+    shifts: Sequence[Shift], units: Mapping[str, Units], margin: float, level: float
 ) -> list[dict[str, Any]]:
     """A row per eval set and condition of tuned runs: mean over runs, and whether it is forgotten, gained, or neither."""
+    groups = {run: group for group, one in units.items() for run in one.runs}
     members: dict[tuple[str, str], list[Shift]] = {}
     for s in shifts:
         members.setdefault((s.eval_set, groups[s.run_id]), []).append(s)
-    means = [_mean_over_runs(mine) for mine in members.values()]
+    means = [
+        _mean_over_runs(mine, units[group].of(s.run_id for s in mine)) for (_, group), mine in members.items()
+    ]
     told = signs(means, margin, level)
     rows = []
     for ((eval_set, group), mine), mean, (up, down) in zip(members.items(), means, told, strict=True):
         low, high = mean.interval(level)
         near = [s.near for s in mine if s.near is not None]
-        excess = [s.shape["gini"] - s.near["gini"] for s in mine if s.near is not None]
-        beyond, beyond_low, beyond_high = mean_interval(excess, level)
+        excess = {s.run_id: s.shape["gini"] - s.near["gini"] for s in mine if s.near is not None}
+        beyond, beyond_low, beyond_high = mean_over_units(
+            list(excess.values()), units[group].of(excess), level
+        )
+        over_runs = SEEDS_METHOD if mean.seeds else METHOD
         rows.append(
             {
                 "eval_set": eval_set,
@@ -95,6 +102,7 @@ def group_rows(
                 "forgets": up,
                 "transfers": down,
                 "n_runs": len(mine),
+                **units[group].columns(s.run_id for s in mine),
                 "n_bases": len({s.began.tuned.base.run_id for s in mine}),
                 "n_documents": mean.n_clusters,
                 **{name: _average([s.shape[name] for s in mine]) for name in ("gini", "share_top1pct")},
@@ -108,7 +116,7 @@ def group_rows(
                 "se_runs": mean.se_runs,
                 "se_documents": mean.se_clusters,
                 "detectable": mean.detectable(level),
-                "method": (METHOD if len(mine) > 1 else ONE_RUN) if math.isfinite(low) else "",
+                "method": (over_runs if len(mine) > 1 else ONE_RUN) if math.isfinite(low) else "",
             }
         )
     return rows
@@ -153,8 +161,8 @@ def pairs_to_read(began: Sequence[Began]) -> list[Pair]:
     return list(dict.fromkeys(p for b in began for p in (b.pair, b.near) if p is not None))
 
 
-def _mean_over_runs(shifts: Sequence[Shift]) -> TwoWayMean:
-    """Over the documents of any of the runs."""
+def _mean_over_runs(shifts: Sequence[Shift], shared: Shared = ()) -> TwoWayMean:
+    """Over the documents of any of the runs; shared: as of `two_way_mean`."""
     documents = np.unique(np.concatenate([s.deltas.document for s in shifts]))
     sums = np.zeros((len(shifts), len(documents)))
     counts = np.zeros_like(sums)
@@ -162,7 +170,7 @@ def _mean_over_runs(shifts: Sequence[Shift]) -> TwoWayMean:
         at = np.searchsorted(documents, s.deltas.document)
         sums[k] = np.bincount(at, weights=s.deltas.delta, minlength=len(documents))
         counts[k] = np.bincount(at, minlength=len(documents))
-    return two_way_mean(sums, counts)
+    return two_way_mean(sums, counts, shared)
 
 
 def shape_of(deltas: TokenDeltas) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """One quantity of repeated runs at the steps they share: what a question about runs of one condition starts from."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,7 @@ from queries.reading.curves import read_curves
 from queries.reading.quantities import Choice, Which, choose_quantity
 from queries.reading.select import Selected
 from queries.reading.tables import floats, stretches, with_groups
+from queries.reading.units import Units, units_of
 from queries.results import readable_sql
 
 Floats = NDArray[np.float64]
@@ -32,7 +33,8 @@ ORDER BY run_id, step"""
 class GroupPaths:
     """Runs of one condition. values: (run, step) at `steps`, which all of them have; not all are finite.
 
-    short: names of runs with less than half as many steps as the longest, which are left out.
+    short: names of runs with less than half as many steps as the longest, which are left out. units: the runs by run_id, in the
+    same order, and the seeds that they share.
     """
 
     group: str
@@ -40,12 +42,34 @@ class GroupPaths:
     steps: Floats
     values: Floats
     short: tuple[str, ...]
+    units: Units
 
     @property
     def finite(self) -> NDArray[np.bool_]:
         """Of each run, whether all of its values are finite."""
         whole: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(self.values), axis=1)
         return whole
+
+    @property
+    def known(self) -> list[int]:
+        """run_id of runs with finite values only."""
+        return [run for run, whole in zip(self.units.runs, self.finite.tolist(), strict=True) if whole]
+
+    @property
+    def apart(self) -> Floats:
+        """Values of those of which no two share a seed, (run, step): of all of them where none is shared."""
+        apart: Floats = self.values[np.isin(self.units.runs, self.units.apart(self.known))]
+        return apart
+
+    def only(self, run_ids: Iterable[int]) -> "GroupPaths":
+        """The same with fewer runs, in the same order."""
+        kept = np.isin(self.units.runs, list(run_ids))
+        return replace(
+            self,
+            runs=tuple(np.array(self.runs, object)[kept]),
+            values=self.values[kept],
+            units=Units(tuple(np.array(self.units.runs)[kept].tolist()), {}),
+        )
 
 
 @dataclass(frozen=True)
@@ -93,7 +117,7 @@ def read_paths(
         return _benchmark(archive, selected, measure, which)
     curves = read_curves(archive, selected, measure, part, which, max_points=max_steps)
     return Paths(
-        groups=_groups(curves.table),
+        groups=_groups(curves.table, selected),
         choice=curves.choice,
         left_out=curves.left_out,
         label=curves.label,
@@ -115,7 +139,7 @@ def _benchmark(archive: Archive, selected: Selected, measure: str, which: Which)
     if not rows.num_rows:
         raise UsageError(f"every checkpoint with {measure} is left out; with_suspect=True uses suspect ones.")
     return Paths(
-        groups=_groups(with_groups(rows, choice.selected)),
+        groups=_groups(with_groups(rows, choice.selected), choice.selected),
         choice=choice,
         left_out=left_out,
         label=f"{choice.quantity.eval_set} {measure.removeprefix(BENCHMARK)}",
@@ -129,7 +153,7 @@ def _thinned(thinned: bool, n_steps: int) -> Sequence[str]:
     return (f"Read at some of {n_steps:,} steps only (max_steps).",) if thinned else ()
 
 
-def _groups(table: pa.Table) -> tuple[GroupPaths, ...]:
+def _groups(table: pa.Table, selected: Selected) -> tuple[GroupPaths, ...]:
     """Rows of one run lie together, sorted by step, and runs of one group do."""
     steps, values = floats(table, "step"), floats(table, "value")
     members: dict[str, dict[str, dict[float, float]]] = {}
@@ -137,6 +161,7 @@ def _groups(table: pa.Table) -> tuple[GroupPaths, ...]:
         group, run = (str(table[name][int(a)].as_py()) for name in ("group", "run"))
         mine = members.setdefault(group, {})
         mine[run] = dict(zip(steps[a:b].tolist(), values[a:b].tolist(), strict=True))
+    ids = {run.run: run.run_id for run in selected.runs}
     found = []
     for group, runs in members.items():
         longest = max(len(curve) for curve in runs.values())
@@ -151,6 +176,7 @@ def _groups(table: pa.Table) -> tuple[GroupPaths, ...]:
                     len(kept), len(shared)
                 ),
                 short=tuple(run for run in runs if run not in kept),
+                units=units_of(selected, [ids[run] for run in kept]),
             )
         )
     return tuple(found)

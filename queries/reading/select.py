@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cached_property
-from itertools import compress
+from functools import cache, cached_property
 from typing import Annotated, Any, Self
 
+import pyarrow as pa
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from archive.errors import NotComparable, UnknownName, UsageError
@@ -190,17 +190,15 @@ def select_runs(archive: Archive, runs: RunSelection | str | Iterable[str]) -> S
     """
     wanted = RunSelection.of(runs)
     table = archive.query(_RUNS_SQL)
-    known = {name: column.to_pylist() for name, column in zip(table.column_names, table.columns, strict=True)}
-    for name in ("tags", "names"):
-        known[name] = [tuple(values) for values in known[name]]
     if not table.num_rows:
         raise UsageError(
             f"{archive.layout.database} holds no run yet: `pathscope ingest STUDY.toml` trains or loads some, `pathscope import` "
             "reads published results, `pathscope demo` shows both on a small example."
         )
+    # thousands of runs: only the columns that are searched become lists, only the runs asked for rows
+    known = cache(lambda name: table[name].to_pylist())
     _refuse_unknown(wanted, known)
-    # thousands of runs: only those asked for become rows
-    found = [RunRow(*row) for row in compress(zip(*known.values(), strict=True), _matches(wanted, known))]
+    found = _rows(table.filter(pa.array(_matches(wanted, known, table.num_rows), pa.bool_())))
     if not found:
         raise UsageError(
             f"no run in {archive.layout.database} matches {' and '.join(wanted.terms())} together; "
@@ -217,26 +215,33 @@ def select_runs(archive: Archive, runs: RunSelection | str | Iterable[str]) -> S
     return Selected(used, excluded)
 
 
-# what the archive has: a list per column, as long as it has runs
-_Known = Mapping[str, Sequence[Any]]
+def _rows(table: pa.Table) -> list[RunRow]:
+    columns = {name: table[name].to_pylist() for name in table.column_names}
+    for name in ("tags", "names"):
+        columns[name] = map(tuple, columns[name])
+    return [RunRow(*row) for row in zip(*columns.values(), strict=True)]
+
+
+# what the archive has: the list of a column, as long as it has runs
+_Known = Callable[[str], Sequence[Any]]
 
 
 def _refuse_unknown(wanted: RunSelection, known: _Known) -> None:
-    names = {name for mine in known["names"] for name in mine}
-    for term in wanted.names:
-        if not _has(names, term):
-            raise UnknownName.of("run", term, names, listing="`pathscope sql 'SELECT run FROM v_run'`")
     fields = {
-        "family": (wanted.families, set(known["family"])),
-        "condition": (wanted.conditions, set(known["condition"])),
-        "tag": (wanted.tags, {tag for tags in known["tags"] for tag in tags}),
-        "source": (wanted.sources, set(known["source"])),
+        "run": ("names", wanted.names, "run"),
+        "family": ("family", wanted.families, "DISTINCT family"),
+        "condition": ("condition", wanted.conditions, "DISTINCT condition"),
+        "tag": ("tags", wanted.tags, "DISTINCT unnest(tags)"),
+        "source": ("source", wanted.sources, "DISTINCT source"),
     }
-    for field, (terms, values) in fields.items():
+    for field, (column, terms, shown) in fields.items():
+        if not terms:
+            continue
+        several = column in ("names", "tags")
+        values = {value for mine in known(column) for value in mine} if several else set(known(column))
         for term in terms:
             if not _has(values, term):
-                column = "unnest(tags)" if field == "tag" else field
-                listing = f"`pathscope sql 'SELECT DISTINCT {column} FROM v_run'`"
+                listing = f"`pathscope sql 'SELECT {shown} FROM v_run'`"
                 raise UnknownName.of(field, term, values, listing=listing)
 
 
@@ -244,9 +249,9 @@ def _has(values: set[str], term: str) -> bool:
     return term in values or any(fnmatchcase(value, term) for value in values)
 
 
-def _matches(wanted: RunSelection, known: _Known) -> list[bool]:
+def _matches(wanted: RunSelection, known: _Known, n_runs: int) -> list[bool]:
     """Of every run whether all fields that say something mean it."""
-    fits = [True] * len(known["run"])
+    fits = [True] * n_runs
     for column, terms in (
         ("family", wanted.families),
         ("condition", wanted.conditions),
@@ -254,13 +259,13 @@ def _matches(wanted: RunSelection, known: _Known) -> list[bool]:
     ):
         if terms:
             meant = _meant(terms)
-            fits = [fit and meant(value) for fit, value in zip(fits, known[column], strict=True)]
+            fits = [fit and meant(value) for fit, value in zip(fits, known(column), strict=True)]
     if wanted.names:
         meant = _meant(wanted.names)
-        fits = [fit and any(map(meant, names)) for fit, names in zip(fits, known["names"], strict=True)]
+        fits = [fit and any(map(meant, names)) for fit, names in zip(fits, known("names"), strict=True)]
     for tag in wanted.tags:
         meant = _meant((tag,))
-        fits = [fit and any(map(meant, tags)) for fit, tags in zip(fits, known["tags"], strict=True)]
+        fits = [fit and any(map(meant, tags)) for fit, tags in zip(fits, known("tags"), strict=True)]
     return fits
 
 

@@ -1,4 +1,4 @@
-"""Every series of one measure over training: a scalar, each head, pair of heads or position, a benchmark, a task."""
+"""Every series of one measure over training: a scalar, each head, pair of heads or position, a benchmark, a task, a question."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,11 @@ CONTINUOUS = {
 }
 DISCRETE = {continuous: discrete for discrete, continuous in CONTINUOUS.items()}
 # of published benchmarks
-DISCRETE_BENCHMARKS = ("benchmark.acc", "benchmark.acc_norm", "benchmark.em", "benchmark.exact_match")
+DISCRETE_BENCHMARKS = tuple(
+    f"{source}.{metric}"
+    for source in ("benchmark", "benchmark_item")
+    for metric in ("acc", "acc_norm", "em", "exact_match")
+)
 # with these a number in one run is not the same thing as in another
 OF_COMPONENTS = ("fact_head", "fact_head_pair")
 
@@ -78,6 +82,11 @@ WHERE f.quantity_id = $quantity_id AND f.run_id IN (SELECT unnest($run_ids))
   AND f.checkpoint_id NOT IN (SELECT unnest($left_out))
 GROUP BY ALL""",
 }
+_ITEMS_SQL = """\
+SELECT f.run_id, r.name AS run, f.item AS place, 'item ' || f.item AS series, c.step, f.value
+FROM fact_item f JOIN checkpoint c ON c.id = f.checkpoint_id JOIN run r ON r.id = f.run_id
+WHERE f.quantity_id = $quantity_id AND f.run_id IN (SELECT unnest($run_ids))
+  AND f.checkpoint_id NOT IN (SELECT unnest($left_out))"""
 _ORDER = "\nORDER BY run_id, place, series, step"
 _WITH_PARTS = ("fact_log", "fact_scalar", "fact_position")
 
@@ -88,7 +97,7 @@ class SeriesRead:
 
     table, partner: run_id, run, group, place, series, step, value; rows of one series lie together, sorted by step.
     choices: the measure asked for and its partner, or of published benchmarks one per task. selected: runs that have it.
-    skipped: what was asked for and cannot be read, in sentences.
+    skipped: what was asked for and cannot be read, in sentences. items: each item of a task is a series.
     """
 
     table: pa.Table
@@ -99,6 +108,7 @@ class SeriesRead:
     part: str
     sql: str
     skipped: tuple[str, ...] = ()
+    items: bool = False
 
     @property
     def choice(self) -> Choice:
@@ -117,12 +127,20 @@ class SeriesRead:
 
 
 def read_series(
-    archive: Archive, selected: Selected, measure: str, part: str, which: Which, *, paired: bool
+    archive: Archive,
+    selected: Selected,
+    measure: str,
+    part: str,
+    which: Which,
+    *,
+    paired: bool,
+    items: bool = False,
 ) -> SeriesRead:
     """Read every series of a measure for the runs that have it.
 
     part: as in `read_curves`; "all" makes every part a series. paired: also read the other member of the metric pair.
-    Raises as `choose_quantity` and `choose_part` do.
+    items: every item of a task is a series, else their mean. Raises UsageError where there are none, and as
+    `choose_quantity` and `choose_part` do.
     """
     names = measure_names(measure, "auto")
     others = tuple(o for name in names if (o := CONTINUOUS.get(name) or DISCRETE.get(name)))
@@ -134,6 +152,10 @@ def read_series(
         raise found[0]
     choices = [found[0], *(c for c in found[1:] if isinstance(c, Choice) and _belong(found[0], c))]
     table_name = choices[0].quantity.table_name
+    if items and table_name != "fact_item":
+        raise UsageError(
+            f"{measure} has no items: it is in {table_name}, expected fact_item. Leave items out."
+        )
     part = (
         ""
         if table_name not in _WITH_PARTS
@@ -142,7 +164,7 @@ def read_series(
         else choose_part(archive, choices[0], part)
     )
     left_out = find_left_outs(archive, choices, which)
-    tables = [_read(archive, choice, part, left_out) for choice in choices]
+    tables = [_read(archive, choice, part, left_out, items) for choice in choices]
     if not tables[0][0].num_rows:
         raise no_such_part(archive, choices[0], part)
     return SeriesRead(
@@ -153,6 +175,7 @@ def read_series(
         left_out=left_out,
         part=part,
         sql=tables[0][1],
+        items=items,
     )
 
 
@@ -207,9 +230,11 @@ def _belong(main: Choice, other: Choice) -> bool:
     ) == (b.table_name, b.encoding_hash, b.source)
 
 
-def _read(archive: Archive, choice: Choice, part: str, left_out: LeftOuts) -> tuple[pa.Table, str]:
+def _read(
+    archive: Archive, choice: Choice, part: str, left_out: LeftOuts, items: bool
+) -> tuple[pa.Table, str]:
     q = choice.quantity
-    sql = _SQL[q.table_name] + _ORDER
+    sql = (_ITEMS_SQL if items else _SQL[q.table_name]) + _ORDER
     parameters: dict[str, object] = {"quantity_id": q.quantity_id, "run_ids": choice.selected.ids}
     if q.table_name in _WITH_PARTS:
         parameters["part"] = None if part == "all" else part

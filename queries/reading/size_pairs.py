@@ -1,7 +1,7 @@
 """Which runs are the small and which the large ones: as named, or every two sizes of repeated runs."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 
 from archive.errors import NotComparable, UsageError
@@ -9,6 +9,7 @@ from archive.store import Archive
 from queries.reading.select import RunSelection, Selected, select_runs
 from queries.reading.sizes import run_sizes, size_words
 from queries.reading.tables import shared_words
+from queries.reading.units import apart_limits, units_limits, units_of
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,11 @@ def size_pairs(
     sizes: Sequence[str],
     ratio: float,
 ) -> tuple[list[SizePair], tuple[str, ...]]:
-    """Pairs of sizes among the runs that have values, and what to say of sizes.
+    """Pairs of sizes among the runs that have values, and what to say of them.
 
-    Runs of one condition and one number of parameters are one size. Raises NotComparable where a size is not known or no two
-    differ by the ratio.
+    Runs of one condition and one number of parameters are one size. Of those that share seeds only some of which no two do are
+    compared: others may not be exchanged, and tell nothing of another run. Raises NotComparable where a size is not known or no
+    two differ by the ratio.
     """
     if told:
         small, large = (tuple(run for run in ordered if run in part) for part in (told.small, told.large))
@@ -73,7 +75,7 @@ def size_pairs(
                 f"{len(small)} small and {len(large)} large run(s) have values there; expected some of both: `pathscope status` "
                 "shows what each has."
             )
-        return [SizePair(small, large, told.small_name, told.large_name)], ()
+        return _apart(selected, [SizePair(small, large, told.small_name, told.large_name)])
     known = run_sizes(selected.only(ordered), sizes)
     known.refuse_unknown("sizes are compared")
     members: dict[tuple[float, str], list[int]] = {}
@@ -89,6 +91,18 @@ def size_pairs(
     alone = len({size for size, _ in keys}) == len(keys)
     cut = len(shared_words(group for _, group in keys))
     names = {k: size_words(k[0]) if alone else f"{k[1][cut:]} ({size_words(k[0])})" for k in keys}
-    return [
-        SizePair(tuple(members[a]), tuple(members[b]), names[a], names[b]) for a, b in pairs
-    ], known.limits
+    found, limits = _apart(
+        selected, [SizePair(tuple(members[a]), tuple(members[b]), names[a], names[b]) for a, b in pairs]
+    )
+    return found, (*known.limits, *limits)
+
+
+def _apart(selected: Selected, pairs: Sequence[SizePair]) -> tuple[list[SizePair], tuple[str, ...]]:
+    """Of each size the runs of which no two share a seed, and what to say of the others."""
+    sizes = {p.small_name: p.small for p in pairs} | {p.large_name: p.large for p in pairs}
+    units = {name: units_of(selected, runs) for name, runs in sizes.items()}
+    apart = {name: tuple(one.apart()) for name, one in units.items()}
+    return [replace(p, small=apart[p.small_name], large=apart[p.large_name]) for p in pairs], (
+        *units_limits(units, ""),
+        *apart_limits(selected, units, "comparisons of sizes"),
+    )

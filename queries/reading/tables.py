@@ -31,7 +31,7 @@ def with_groups(table: pa.Table, selected: Selected) -> pa.Table:
     names = [groups[i] for i in ids]
     column = pa.array(names, pa.string()).take(pa.array(np.repeat(np.arange(len(names)), ends - starts)))
     grouped = table.add_column(table.column_names.index("run") + 1, "group", column)
-    keys = [(_counting(group), _counting(run)) for group, run in zip(names, runs, strict=True)]
+    keys = [(counting(group), counting(run)) for group, run in zip(names, runs, strict=True)]
     order = sorted(range(len(keys)), key=lambda k: keys[k])
     if order == list(range(len(order))):
         return grouped
@@ -41,10 +41,10 @@ def with_groups(table: pa.Table, selected: Selected) -> pa.Table:
 def in_order(selected: Selected, run_ids: Iterable[int]) -> list[int]:
     """The runs as `with_groups` sorts them: by group, then in the order people count."""
     groups, by_id = selected.groups, selected.by_id
-    return sorted(run_ids, key=lambda run: (_counting(groups[run]), _counting(by_id[run].run)))
+    return sorted(run_ids, key=lambda run: (counting(groups[run]), counting(by_id[run].run)))
 
 
-def _counting(name: str) -> list[tuple[float, str]]:
+def counting(name: str) -> list[tuple[float, str]]:
     """A sort key under which numbers inside names count as numbers: s2 before s10, 0.35 before 0.4."""
     return [(float(d), "") if d else (-1, text) for d, text in re.findall(r"(\d+(?:\.\d+)?)|(\D+)", name)]
 

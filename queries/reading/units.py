@@ -12,6 +12,7 @@ from queries.reading.crossed_runs import SEED_FIELDS
 from queries.reading.select import RunRow, Selected
 from queries.render import brief
 from queries.stats.left_out import LEAST_LEVELS, numbered
+from queries.stats.over_units import apart
 
 Whole = NDArray[np.int64]
 
@@ -38,6 +39,15 @@ class Units:
         place = {run: k for k, run in enumerate(self.runs)}
         kept = [place[run] for run in (self.runs if runs is None else runs)]
         return [of[kept] for of in numbers_of(self.counted)]
+
+    def by_run(self) -> list[dict[int, int]]:
+        """For every counted seed run_id -> the number of its value, as queries.stats.run_pairs takes it."""
+        return [dict(zip(self.runs, of.tolist(), strict=True)) for of in self.of()]
+
+    def apart(self, runs: Iterable[int] | None = None) -> list[int]:
+        """Runs of which no two share a counted seed, for tests that exchange runs; all of them where none is shared."""
+        known = list(self.runs if runs is None else runs)
+        return [known[k] for k in apart(self.of(known), len(known))]
 
     def columns(self, runs: Iterable[int] | None = None) -> dict[str, object]:
         """n_units: how many of the runs are independent at least, values of the seed (`unit`) that has fewest among them."""
@@ -93,20 +103,54 @@ def units_by_group(selected: Selected, runs: Iterable[int]) -> dict[str, Units]:
     return {group: units_of(selected, members) for group, members in groups.items()}
 
 
+def pooled_units(selected: Selected, runs: Iterable[int]) -> tuple[dict[str, Units], Units]:
+    """All runs as one group, by its name and alone: of a question that does not keep conditions apart."""
+    units = units_of(selected, runs)
+    groups = {selected.groups[run] for run in units.runs}
+    return {groups.pop() if len(groups) == 1 else "all conditions": units}, units
+
+
 def units_limits(units: Mapping[str, Units], counted: str) -> list[str]:
     """What to say of runs that share seeds; counted: what counts runs all the same, for people, or nothing."""
+    still = f"; {counted} count runs" if counted else ""
+    return [
+        f"{told} Each value of a seed counts once in verdicts, p and intervals, for every seed of three values or more (of one "
+        f"with two nothing is said beyond these two){still}."
+        for told in _shared_words(units)
+    ]
+
+
+def row_limits(units: Mapping[str, Units]) -> list[str]:
+    """What to say of runs that share seeds where every row is of one run, or of one pair of runs."""
+    return [
+        f"{told} No p, interval or verdict is over runs here, and rows of runs that share a seed are no repeats of one another."
+        for told in _shared_words(units)
+    ]
+
+
+def apart_limits(selected: Selected, units: Mapping[str, Units], what: str) -> list[str]:
+    """Which runs a test rests on where runs share seeds; what: the test, for people."""
+    shared = {group: one for group, one in units.items() if one.shared}
+    if not shared:
+        return []
+    group, one = next(iter(shared.items()))
+    names = [selected.by_id[run].run for run in one.apart()]
+    listed = ", ".join(map(brief, names[:4])) + (" ..." if len(names) > 4 else "")
+    return [
+        f"For {what} runs count of which no two share a seed, chosen by their seeds alone: of {brief(group)} {len(names)} of "
+        f"{len(one.runs)} ({listed})."
+    ]
+
+
+def _shared_words(units: Mapping[str, Units]) -> list[str]:
+    """One sentence, or none where no runs share seeds."""
     shared = {group: one for group, one in units.items() if one.shared}
     if not shared:
         return []
     group, one = next(iter(shared.items()))
     counts = " and ".join(f"{len(set(values))} {name}" for name, values in one.shared.items())
     more = f" (and so do those of {len(shared) - 1} more)" if len(shared) > 1 else ""
-    still = f"; {counted} count runs" if counted else ""
-    return [
-        f"The {len(one.runs)} runs of {brief(group)} share seeds ({counts}){more}: {one.told()}. Each value of a seed counts "
-        "once in verdicts, p and intervals, for every seed of three values or more (of one with two nothing is said beyond these "
-        f"two){still}."
-    ]
+    return [f"The {len(one.runs)} runs of {brief(group)} share seeds ({counts}){more}: {one.told()}."]
 
 
 def _size(one: tuple[str, int]) -> int:

@@ -11,7 +11,8 @@ from queries.events.event_times import finite_or_none
 from queries.reading.compared_pairs import Compared, ComparedPairs
 from queries.reading.matched_neurons import NeuronVector, began_alike
 from queries.reading.select import Selected
-from queries.stats.means import mean_interval
+from queries.reading.units import Units
+from queries.stats.over_units import mean_over_units
 from queries.stats.universal import UniversalShares, excess_correlation, rank_auc, universal_shares
 
 Floats = NDArray[np.float64]
@@ -81,13 +82,13 @@ def averaged_over_partners(picked: ComparedPairs, vectors: Vectors, run_ids: Seq
 
 
 def shares_of(
-    picked: ComparedPairs, vectors: Vectors, threshold: float, level: float
+    picked: ComparedPairs, vectors: Vectors, threshold: float, level: float, units: Units
 ) -> tuple[UniversalShares, UniversalShares | None]:
     """Shares at the checkpoints asked for, and at the first ones where all pairs have some."""
 
     def shares(pairs: Sequence[Compared]) -> UniversalShares:
         excess = [vectors[p.pair_id]["excess"].values for p in pairs]
-        return universal_shares([p.ends for p in pairs], excess, threshold, level)
+        return universal_shares([p.ends for p in pairs], excess, threshold, level, units.by_run())
 
     first = [picked.first[p.ends] for p in picked.at if p.ends in picked.first]
     return shares(picked.at), shares(first) if len(first) == len(picked.at) else None
@@ -143,6 +144,7 @@ def trait_rows(
     statistics: Mapping[int, Mapping[str, NeuronVector]],
     threshold: float,
     level: float,
+    units: Units,
 ) -> list[Row]:
     """A row a statistic, over runs that have both kinds of neurons and the statistic of all of them.
 
@@ -151,7 +153,7 @@ def trait_rows(
     each = 1 - (1 - level) / len(STATISTICS)
     rows = []
     for name in STATISTICS:
-        found = []
+        found: dict[int, tuple[float, float, float]] = {}
         for one in runs:
             known = statistics.get(one.run_id, {}).get(name)
             if known is None or not np.array_equal(known.layers, one.layers):
@@ -162,17 +164,19 @@ def trait_rows(
             high &= np.isfinite(known.values)
             if high.any() and rest.any():
                 a, b = known.values[high], known.values[rest]
-                found.append((rank_auc(a, b), float(np.median(a)), float(np.median(b))))
+                found[one.run_id] = rank_auc(a, b), float(np.median(a)), float(np.median(b))
         if not found:
             continue
-        auc, low, high_end = mean_interval([one[0] for one in found], each, (0.0, 1.0))
+        auc, universal, others = np.array(list(found.values())).T
+        mean, low, high_end = mean_over_units(auc, units.of(found), each, (0.0, 1.0))
         rows.append(
             {
                 "statistic": name,
                 "n_runs": len(found),
-                "universal": float(np.mean([one[1] for one in found])),
-                "others": float(np.mean([one[2] for one in found])),
-                "auc": auc,
+                **units.columns(found),
+                "universal": float(universal.mean()),
+                "others": float(others.mean()),
+                "auc": mean,
                 "low": finite_or_none(low),
                 "high": finite_or_none(high_end),
             }

@@ -13,6 +13,8 @@ from scipy.special import stdtr
 
 from queries.stats.distributions import t_quantile
 from queries.stats.few_runs import detectable_paired_difference
+from queries.stats.jackknife import FEWEST_LEFT_OUT, degrees, kept_runs, variance
+from queries.stats.over_units import Shared
 from queries.stats.path_index import MOST_GROUPS, leave_outs, strata_of
 
 Floats = NDArray[np.float64]
@@ -21,6 +23,7 @@ Ints = NDArray[np.int64]
 METHOD = (
     "jackknives over runs and over documents, variances added, Student t with runs − 1 degrees of freedom"
 )
+SEEDS_METHOD = METHOD.replace("runs", "independent seeds")
 # objects that a finer class within a class has at least: an object is also exchanged with itself, which in a class of
 # so many adds a fiftieth of what is missing to 1
 FEWEST_IN_STRATUM = 50
@@ -79,26 +82,36 @@ def without_trend(values: Floats, difficulty: Floats, classes: Ints) -> Floats:
 
 
 def index_slope(
-    values: Floats, classes: Ints, strata: Ints, documents: Ints, level: float = 0.95
+    values: Floats,
+    classes: Ints,
+    strata: Ints,
+    documents: Ints,
+    level: float = 0.95,
+    shared: Shared = (),
 ) -> IndexSlope:
     """Slope of the index over classes 0, 1, ...
 
     values: (run, object), finite, at least 2 runs. strata: finer classes, within which objects are exchanged. documents:
-    (object,), any integers. A class whose objects do not differ in any run has no index and no part in the slope.
+    (object,), any integers. A class whose objects do not differ in any run has no index and no part in the slope. shared:
+    seeds that runs share, each value of which is left out with all its runs; of these it takes 3 values as of runs.
     """
-    n_runs = len(values)
+    n_runs, df = len(values), degrees(len(values), shared)
+    # each run in turn, which is told, and each value of each seed, by which the spread is judged
+    rests = [*kept_runs(n_runs), *(kept_runs(n_runs, shared) if shared else [])]
+    rests = [one if min(keep.sum() for keep in one) > 1 else [] for one in rests]
+    every = [keep for one in rests for keep in one]
     names, of_document = np.unique(documents, return_inverse=True)
     n_groups = min(len(names), MOST_GROUPS)
     groups = of_document * n_groups // len(names)
     n_classes = int(classes.max()) + 1
     whole = np.full(n_classes, np.nan)
-    runs = np.full((n_classes, n_runs if n_runs > 2 else 0), np.nan)
+    runs = np.full((n_classes, len(every)), np.nan)
     parts = np.full((n_classes, n_groups if n_groups > 1 else 0), np.nan)
     for k in range(n_classes):
         mine = classes == k
         # groups of which the class has nothing change nothing
         there, of_group = np.unique(groups[mine], return_inverse=True)
-        whole[k], runs[k], without = leave_outs(values[:, mine], strata[mine], of_group)
+        whole[k], runs[k], without = leave_outs(values[:, mine], strata[mine], of_group, every)
         parts[k] = whole[k]
         if len(without):
             parts[k, there] = without
@@ -107,11 +120,13 @@ def index_slope(
         return IndexSlope(whole, math.nan, np.empty(0))
     weights = np.arange(n_classes)[known] - np.arange(n_classes)[known].mean()
     weights = weights / (weights @ weights)
-    slope, over_runs, over_parts = (weights @ x[known] for x in (whole, runs, parts))
-    if n_runs < 3 or n_groups < 2:
+    slope, left_out, over_parts = (weights @ x[known] for x in (whole, runs, parts))
+    over_runs, *over_seeds = np.split(left_out, np.cumsum([len(one) for one in rests])[:-1])
+    spread = over_seeds or [over_runs]
+    if min(map(len, spread)) < FEWEST_LEFT_OUT or n_groups < 2:
         return IndexSlope(whole, float(slope), over_runs)
-    se = math.sqrt(_jackknife(over_runs) + _jackknife(over_parts))
-    half = t_quantile((1 + level) / 2, n_runs - 1) * se
+    se = math.sqrt(variance([*spread, over_parts]))
+    half = t_quantile((1 + level) / 2, df) * se
     return IndexSlope(
         whole,
         float(slope),
@@ -119,11 +134,6 @@ def index_slope(
         float(slope - half),
         float(slope + half),
         se,
-        2 * float(stdtr(n_runs - 1, -abs(slope) / se)) if se > 0 else math.nan,
-        detectable_paired_difference(n_runs) * math.sqrt(n_runs) * se,
+        2 * float(stdtr(df, -abs(slope) / se)) if se > 0 else math.nan,
+        detectable_paired_difference(df + 1) * math.sqrt(df + 1) * se,
     )
-
-
-def _jackknife(left_out: Floats) -> float:
-    n = len(left_out)
-    return (n - 1) / n * float(((left_out - left_out.mean()) ** 2).sum())

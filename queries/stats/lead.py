@@ -111,7 +111,8 @@ def lead_over_runs(
     """Judge the lead over runs; those that reached neither, or were there from the start, say nothing and are left out.
 
     shared: for every seed that some of the runs share, its value in each run. Then p is that of its values, each leading where
-    more of its runs lead, and intervals are over the means of its values; of several such seeds the worst counts.
+    more of its runs lead, and intervals are over the means of its values. Of several such seeds the worst p counts, and half
+    widths are squared and added, so that intervals hold whichever of them matters.
     """
     kept = [k for k, r in enumerate(runs) if r.order in ("leads", "follows", "untold")]
     told = [runs[k] for k in kept]
@@ -124,10 +125,8 @@ def lead_over_runs(
     n_places = min(len({r.brackets[k] for r in told}) for k in (0, 1))
     lead = float(middles.mean()) if whole else math.nan
     means = [_means(middles, of) for of in repeats] if whole else []
-    # the widest, and NaN where one of them has none
-    even = (
-        float(np.max([_even_half_width(m, spacings, n_places, level) for m in means])) if whole else math.nan
-    )
+    # NaN where one of them has none
+    even = math.hypot(*(_even_half_width(m, spacings, n_places, level) for m in means)) if whole else math.nan
     detectable = [
         detectable_paired_difference(len(m)) * float(m.std(ddof=1)) if len(m) > 1 else math.nan for m in means
     ]
@@ -140,8 +139,8 @@ def lead_over_runs(
         lead,
         float(lows.mean()) if n else -math.inf,
         float(highs.mean()) if n else math.inf,
-        min(_one_sided(lows, of, level, -1.0) for of in repeats),
-        max(_one_sided(highs, of, level, 1.0) for of in repeats),
+        _one_sided(lows, repeats, level, -1.0),
+        _one_sided(highs, repeats, level, 1.0),
         lead - even,
         lead + even,
         float(np.nanmedian(spacings)) if np.isfinite(spacings).any() else math.nan,
@@ -172,12 +171,13 @@ def _sign_p_of(signs: Floats, of: Whole) -> float:
     return sign_p(int((totals > 0).sum()), int((totals < 0).sum()))
 
 
-def _one_sided(ends: Floats, of: Whole, level: float, sign: float) -> float:
+def _one_sided(ends: Floats, repeats: Sequence[Whole], level: float, sign: float) -> float:
     """The mean of the runs' bounds, moved outwards by the t half width over repeats; infinite where a run is open there."""
-    if not len(ends) or of.max() < 1 or not np.isfinite(ends).all():
+    if not len(ends) or any(of.max() < 1 for of in repeats) or not np.isfinite(ends).all():
         return sign * math.inf
-    spread = _means(ends, of)
-    return float(ends.mean() + sign * half_width_of_mean(len(spread), level) * spread.std(ddof=1))
+    spreads = [_means(ends, of) for of in repeats]
+    half = math.hypot(*(half_width_of_mean(len(s), level) * float(s.std(ddof=1)) for s in spreads))
+    return float(ends.mean() + sign * half)
 
 
 def _even_half_width(middles: Floats, spacings: Floats, n_places: int, level: float) -> float:

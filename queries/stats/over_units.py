@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from queries.stats.distributions import beta_quantile
-from queries.stats.few_runs import detectable_paired_difference, half_width_of_mean
+from queries.stats.few_runs import (
+    detectable_difference,
+    detectable_paired_difference,
+    half_width_of_mean,
+    share_interval,
+)
+from queries.stats.means import METHOD as OVER_RUNS
 from queries.stats.means import mean_interval
 
 Floats = NDArray[np.float64]
@@ -21,12 +27,52 @@ Whole = NDArray[np.int64]
 Shared = Sequence[Whole]
 
 METHOD = "Student t over independent seeds"
+# orders of runs that are tried to find the most that share no seed
+MOST_TRIED = 50
 SHARE_METHOD = "wider of Student t over independent seeds and exact binomial with seeds as trials"
+
+
+def method_over(shared: Shared) -> str:
+    """How `mean_over_units` makes its interval."""
+    return METHOD if shared else OVER_RUNS
 
 
 def fewest_units(shared: Shared, n_runs: int) -> int:
     """How many values the seed with fewest has, or how many runs there are where none is shared."""
     return min((len(np.unique(of)) for of in shared), default=n_runs)
+
+
+def apart(shared: Shared, n_runs: int) -> list[int]:
+    """Places of runs of which no two share a seed, as many as are found: what a test that exchanges runs may use.
+
+    Two crossed seeds leave no groups of runs that are independent of one another, but of 3 inits × 3 orders these 3 runs are.
+    Which ones depends on the seeds alone. Every run where none is shared.
+    """
+    best: list[int] = []
+    rng = np.random.default_rng(0)
+    order = np.arange(n_runs)
+    for _ in range(MOST_TRIED):
+        seen: list[set[int]] = [set() for _ in shared]
+        kept = []
+        for k in order.tolist():
+            mine = [int(of[k]) for of in shared]
+            if not any(value in known for value, known in zip(mine, seen, strict=True)):
+                kept.append(k)
+                for value, known in zip(mine, seen, strict=True):
+                    known.add(value)
+        best = max(best, sorted(kept), key=len)
+        if len(best) == fewest_units(shared, n_runs):
+            break
+        order = rng.permutation(n_runs)
+    return best
+
+
+def count_over_units(flags: Sequence[bool], shared: Shared, level: float = 0.95) -> tuple[float, float]:
+    """Interval of the share of runs that have something: exact (Clopper-Pearson), or as of `share_over_units`."""
+    if not shared or not flags:
+        return share_interval(sum(flags), len(flags), level)
+    _, low, high = share_over_units(flags, shared, level)
+    return low, high
 
 
 def unit_means(values: Floats, of: Whole) -> Floats:
@@ -94,6 +140,17 @@ def detectable_mean(values: ArrayLike, shared: Shared) -> float:
     per_seed = [unit_means(known, of) for of in shared] or [known]
     found = [
         detectable_paired_difference(len(m)) * float(m.std(ddof=1)) if len(m) > 1 else math.nan
+        for m in per_seed
+    ]
+    return float(np.max(found))
+
+
+def detectable_between(values: ArrayLike, shared: Shared) -> float:
+    """Smallest difference to the mean of a like group that a t test over units finds; of several seeds the largest."""
+    known = np.asarray(values, dtype=np.float64)
+    per_seed = [unit_means(known, of) for of in shared] or [known]
+    found = [
+        detectable_difference(len(m), len(m)) * float(m.std(ddof=1)) if len(m) > 1 else math.nan
         for m in per_seed
     ]
     return float(np.max(found))

@@ -8,6 +8,7 @@ way. Source: measures.md D.1; 1 − index is Krippendorff's alpha within strata.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,11 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from queries.stats.distributions import t_quantile
+from queries.stats.jackknife import FEWEST_LEFT_OUT, Flags, degrees, kept_runs, variance
+from queries.stats.over_units import Shared
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 METHOD = "jackknives over runs and over documents, variances added, on the log scale"
+SEEDS_METHOD = "jackknives over independent seeds and over documents, variances added, on the log scale"
 # documents are left out in so many groups at most: more would tell no more
 MOST_GROUPS = 100
 # where runs differ by so little, how much is a matter of rounding and of single objects
@@ -87,8 +91,7 @@ class _Sums:
         keep = np.arange(len(self.n)) != group
         return _Sums(self.n[keep], self.values[keep], self.squares[keep], self.products[keep])
 
-    def without_run(self, run: int) -> "_Sums":
-        keep = np.arange(self.values.shape[2]) != run
+    def of_runs(self, keep: Flags) -> "_Sums":
         return _Sums(
             self.n, self.values[:, :, keep], self.squares[:, :, keep], self.products[:, keep][:, :, keep]
         )
@@ -105,11 +108,14 @@ def strata_of(difficulty: Floats, n_strata: int) -> Ints:
     return _numbered(np.searchsorted(edges, difficulty, "right"))
 
 
-def path_index(values: Floats, strata: Ints, documents: Ints, level: float = 0.95) -> PathIndex:
+def path_index(
+    values: Floats, strata: Ints, documents: Ints, level: float = 0.95, shared: Shared = ()
+) -> PathIndex:
     """The index of runs that were asked the same.
 
-    values: (run, object), finite, at least 2 runs. strata, documents: (object,), any integers. The interval takes at
-    least 3 runs and 2 documents. NaN throughout where objects of a stratum do not differ in any run.
+    values: (run, object), finite, at least 2 runs. strata, documents: (object,), any integers. shared: seeds that runs
+    share, each value of which is left out with all its runs. The interval takes at least 3 runs, 3 values of each of these
+    and 2 documents. NaN throughout where objects of a stratum do not differ in any run.
     """
     n_runs, n_items = values.shape
     members, of_document = _numbered(strata), _numbered(documents)
@@ -118,7 +124,7 @@ def path_index(values: Floats, strata: Ints, documents: Ints, level: float = 0.9
     whole = _Sums.of(values, members, groups)
     observed, expected = _distances(whole)
     pattern = observed / expected if expected > 0 else math.nan
-    low, high = _interval(whole, pattern, level)
+    low, high = _interval(whole, pattern, level, shared)
     return PathIndex(
         pattern=pattern,
         low=low,
@@ -134,15 +140,19 @@ def path_index(values: Floats, strata: Ints, documents: Ints, level: float = 0.9
     )
 
 
-def leave_outs(values: Floats, strata: Ints, groups: Ints) -> tuple[float, Floats, Floats]:
-    """The index, without each run in turn (run,), and without each group of documents in turn (group,).
+def leave_outs(
+    values: Floats, strata: Ints, groups: Ints, kept: Sequence[Flags] | None = None
+) -> tuple[float, Floats, Floats]:
+    """The index, of the runs kept each time (time,), and without each group of documents in turn (group,).
 
-    values, strata: as in `path_index`. groups: (object,), from 0. For differences of indices that share runs and documents:
-    theirs must be left out of all of them at once. None without a run for fewer than 3, or without the only group.
+    values, strata: as in `path_index`. groups: (object,), from 0. kept: (run,) each, left out: all but each run in turn. For
+    differences of indices that share runs and documents: theirs must be left out of all of them at once. None without a run
+    for fewer than 3, or without the only group.
     """
     whole = _Sums.of(values, np.unique(strata, return_inverse=True)[1], groups)
-    n_groups, n_runs = len(whole.n), len(values)
-    over_runs = [_index(whole.without_run(r)) for r in range(n_runs if n_runs > 2 else 0)]
+    n_groups = len(whole.n)
+    rests = (kept_runs(len(values))[0] if len(values) > 2 else []) if kept is None else kept
+    over_runs = [_index(whole.of_runs(keep)) for keep in rests]
     over_groups = [_index(whole.without_group(g)) for g in range(n_groups if n_groups > 1 else 0)]
     return _index(whole), np.array(over_runs), np.array(over_groups)
 
@@ -204,17 +214,15 @@ def _null_sd(sums: _Sums, n_runs: int) -> float:
     return 2 / (n_pairs * float(sums.n.sum())) * math.sqrt(float((n**2 / (n - 1) * pairs).sum()))
 
 
-def _interval(whole: _Sums, pattern: float, level: float) -> tuple[float, float]:
-    n_groups, n_runs = len(whole.n), whole.values.shape[2]
-    if n_runs < 3 or n_groups < 2 or not pattern > 0:
+def _interval(whole: _Sums, pattern: float, level: float, shared: Shared) -> tuple[float, float]:
+    n_groups, df = len(whole.n), degrees(whole.values.shape[2], shared)
+    rests = kept_runs(whole.values.shape[2], shared)
+    too_few = df + 1 < FEWEST_LEFT_OUT or min(keep.sum() for one in rests for keep in one) < 2
+    if too_few or n_groups < 2 or not pattern > 0:
         return math.nan, math.nan
-    over_runs = [_log_index(whole.without_run(r)) for r in range(n_runs)]
-    over_documents = [_log_index(whole.without_group(g)) for g in range(n_groups)]
-    variance = sum(
-        (len(logs) - 1) / len(logs) * float(((np.array(logs) - np.mean(logs)) ** 2).sum())
-        for logs in (over_runs, over_documents)
-    )
-    half = t_quantile((1 + level) / 2, n_runs - 1) * math.sqrt(variance)
+    over_runs = [np.array([_log_index(whole.of_runs(keep)) for keep in one]) for one in rests]
+    over_documents = np.array([_log_index(whole.without_group(g)) for g in range(n_groups)])
+    half = t_quantile((1 + level) / 2, df) * math.sqrt(variance([*over_runs, over_documents]))
     low, high = pattern * math.exp(-half), pattern * math.exp(min(half, 700.0))
     return (math.nan if pattern < NEAR_ZERO else low), high
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from queries.stats.over_units import Shared, exact_share, fewest_units, mean_over_units
 
-METHOD = "wider of Student t over runs and exact binomial over all trials"
+METHOD = "wider of Student t over independent runs and exact binomial over all trials"
 DIFFERENCE_METHOD = (
     "wider of Student t over independent runs and Newcombe's of exact binomials over all trials"
 )

@@ -20,14 +20,15 @@ Flags = NDArray[np.bool_]
 class Precedence:
     """How often a came before b.
 
-    n_before, n_after, n_unclear: runs. low, high: interval of the probability that a comes first; runs
-    whose order is unclear count against either end, so it holds whichever way they went. p: exact two-sided
-    sign test with the unclear runs split against the majority.
+    n_before, n_after, n_unclear: runs. n_units: of how many of them the rest is, which share no seed. low, high: interval of the
+    probability that a comes first; runs whose order is unclear count against either end, so it holds whichever way they went.
+    p: exact two-sided sign test with the unclear runs split against the majority.
     """
 
     n_before: int
     n_after: int
     n_unclear: int
+    n_units: int
     low: float
     high: float
     p: float
@@ -57,9 +58,10 @@ def interval_ranks(low: Floats, high: Floats) -> Floats:
 
 def precedence(low: Floats, high: Floats, a: int, b: int, level: float = 0.95) -> Precedence:
     """Count and judge "event a before event b" over runs; runs in which either is unknown are left out."""
-    known = ~np.isnan(low[:, [a, b]]).any(axis=1)
+    low, high = low[:, [a, b]], high[:, [a, b]]
+    known = ~np.isnan(low).any(axis=1)
     before = certainly_before(low[known], high[known])
-    n_before, n_after = int(before[:, a, b].sum()), int(before[:, b, a].sum())
+    n_before, n_after = int(before[:, 0, 1].sum()), int(before[:, 1, 0].sum())
     n = int(known.sum())
     unclear = n - n_before - n_after
     least, most = sorted((n_before, n_after))
@@ -69,6 +71,7 @@ def precedence(low: Floats, high: Floats, a: int, b: int, level: float = 0.95) -
         n_before,
         n_after,
         unclear,
+        n,
         share_interval(n_before, n, level)[0],
         share_interval(n - n_after, n, level)[1],
         p,

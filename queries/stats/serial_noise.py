@@ -70,12 +70,7 @@ class SerialNoise:
         x, n = np.log2(times), len(times)
         if n < WINDOW:
             raise ValueError(f"{n} times; noise is read off windows of {WINDOW}")
-        smooth = np.zeros((n, n))
-        for i in range(n):
-            first = min(max(i - WINDOW // 2, 0), n - WINDOW)
-            near = np.arange(first, first + WINDOW)
-            smooth[i, near] = np.linalg.pinv(np.column_stack([np.ones(WINDOW), x[near] - x[i]]))[0]
-        residual = np.eye(n) - smooth
+        residual = local_residual(x, WINDOW)
         apart = np.abs(np.subtract.outer(np.arange(n), np.arange(n)))
         neighbours = (apart == 1) / 2 / n
         rows = []
@@ -156,6 +151,17 @@ class SerialNoise:
         noise = autoregressive(rng, np.ones(len(series)), correlation, len(self.residual))
         noise *= np.maximum(moments.profile[:, series] * sigma.astype(np.float32), np.float32(floor))
         return noise
+
+
+def local_residual(x: Floats, window: int) -> Floats:
+    """The matrix (point, point) that leaves of values at x what a local linear smoother over so many points does not follow."""
+    n = len(x)
+    found = np.eye(n)
+    for i in range(n):
+        first = min(max(i - window // 2, 0), n - window)
+        near = np.arange(first, first + window)
+        found[i, near] -= np.linalg.pinv(np.column_stack([np.ones(window), x[near] - x[i]]))[0]
+    return found
 
 
 def _trend(r: Floats) -> Floats:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from queries.stats.change_windows import Windows, without_spikes
+from queries.stats.noise_change import LEAST_GAIN, NoiseChange
 from queries.stats.serial_noise import Moments, SerialNoise
 from queries.stats.smooth_families import SmoothFamilies
 
@@ -40,6 +41,8 @@ class SmoothTest:
     the range. at: index of the time at which the octave with the largest excess starts. critical: what 5 % of draws
     exceed. sigma: of the noise, in the unit of the values; rho: its lag-1 correlation. family: the best smooth curve.
     rss: sum of squares it leaves. n_draws: made. fitted: (time, series). NaN p for a constant series.
+    jump: whether a jump explains the series better than noise that changes its size once: where it does not, a small p
+    is no evidence. factor, since: how many times as large that noise is from the time with that index on.
     """
 
     p: Floats
@@ -54,6 +57,9 @@ class SmoothTest:
     rss: Floats
     n_draws: Ints
     fitted: Floats
+    jump: NDArray[np.bool_]
+    factor: Floats
+    since: Ints
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,7 @@ class SmoothNull:
     times: Floats
     families: SmoothFamilies
     noise: SerialNoise
+    change: NoiseChange
     octaves: Windows
     linear: Windows
 
@@ -73,10 +80,12 @@ class SmoothNull:
             raise ValueError(f"the test needs {FEWEST_POINTS} or more times > 0, strictly increasing")
         if times[-1] <= 2 * times[0]:
             raise ValueError("the test needs times over more than an octave")
+        families = SmoothFamilies.at(times)
         return cls(
             times,
-            SmoothFamilies.at(times),
+            families,
             SerialNoise.at(times),
+            NoiseChange.at(times, families),
             Windows.octaves(times),
             Windows.linear(times),
         )
@@ -106,6 +115,9 @@ class SmoothNull:
             p[:, k], critical[k], n_draws[k] = self._p(
                 near, fitted[:, k], moments, int(k), [s[k] for s in found], rng, most_draws
             )
+        gain, factor, since = np.zeros(n), np.ones(n), np.zeros(n, dtype=np.int64)
+        if most_draws:
+            gain, factor, since = self.change.compare(unit, fitted, LEAST_NOISE)
         excess = (
             np.abs(self.octaves.changes(without_spikes(unit))) - np.abs(self.octaves.changes(fitted))
         ).argmax(0)
@@ -122,6 +134,9 @@ class SmoothNull:
             rss=((unit - fitted).astype(np.float64) ** 2).sum(0) * scale**2,
             n_draws=n_draws,
             fitted=fitted.astype(np.float64) * scale + middle,
+            jump=gain >= LEAST_GAIN,
+            factor=factor,
+            since=since,
         )
 
     def excess(self, values: NDArray[np.floating]) -> list[Floats]:

@@ -227,6 +227,7 @@ def _judged(
     shape = transition_shape(times, values, "up" if rises else "down")
     evidence = Evidence(
         refused="",
+        q_bootstrap=q,
         q=q,
         q_linear=np.nan,
         excess=excess,

@@ -39,14 +39,16 @@ class Evidence:
     """What is known of one series.
 
     refused: why nothing could be tested, empty where it was. q, q_linear: of the octave test and of linear windows,
-    corrected over all series; q_discrete: of the discrete member of the metric pair, NaN without one. excess,
-    excess_linear, excess_discrete: the statistics, in shares of the range. shape: of the change in the direction of the
-    event; first, last: of the times. w_low, w_high: interval of the sigmoid's width. spacing: widest gap there.
-    detectable_w: widest full-change sigmoid that would be found, 0 where none. controls, beyond: how many matched series
-    of the run there are, and the share of them with a smaller excess. discrete: the metric itself is discrete.
+    corrected over all series; q_bootstrap: of the former, were louder noise no account of it; q_discrete: of the discrete
+    member of the metric pair, NaN without one. excess, excess_linear, excess_discrete: the statistics, in shares of the
+    range. shape: of the change in the direction of the event; first, last: of the times. w_low, w_high: interval of the
+    sigmoid's width. spacing: widest gap there. detectable_w: widest full-change sigmoid that would be found, 0 where none.
+    controls, beyond: how many matched series of the run there are, and the share of them with a smaller excess. discrete:
+    the metric itself is discrete. jump, noise_factor, noise_since: as `Tested` has them.
     """
 
     refused: str
+    q_bootstrap: float
     q: float
     q_linear: float
     excess: float
@@ -63,6 +65,9 @@ class Evidence:
     q_discrete: float = math.nan
     excess_discrete: float = math.nan
     discrete: bool = False
+    jump: bool = True
+    noise_factor: float = math.nan
+    noise_since: float = math.nan
 
 
 def judge(e: Evidence, fdr: float, *, controls_required: bool = False) -> tuple[Class, str]:
@@ -71,6 +76,9 @@ def judge(e: Evidence, fdr: float, *, controls_required: bool = False) -> tuple[
         return "unresolved", e.refused or "nothing was measured"
     if e.q < fdr and e.excess >= LEAST_EXCESS:
         return _of_significant(e, e.shape, controls_required)
+    if not e.jump and e.q_bootstrap < fdr and e.excess >= LEAST_EXCESS:
+        louder = f"noise that is {e.noise_factor:.2g} times as large from step {e.noise_since:,.0f} on"
+        return "unresolved", f"a smooth curve with {louder} explains it about as well as a jump does"
     if e.q_discrete < fdr and e.excess_discrete >= LEAST_EXCESS:
         return "metric_only", "the discrete metric is sharp, the continuous one is not"
     if e.q_linear < fdr and e.excess_linear >= LEAST_EXCESS:

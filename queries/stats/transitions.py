@@ -50,7 +50,9 @@ class Tested:
     of half an octave and of two; linear_share: of 5 % of linear time. steepness: largest over median slope per octave.
     start, end: steps of the octave with the largest excess. rises: whether values grow in it. change: of the smooth
     curve from its first to its last point. gain: AICc of the best smooth curve less that of the sigmoid on a line, and
-    linear_gain the same with the sigmoid in linear time. smooth: steps and values of the best smooth curve.
+    linear_gain the same with the sigmoid in linear time. smooth: steps and values of the best smooth curve. jump: whether a
+    jump explains the series better than noise that is noise_factor times as large from the step noise_since on; where it does
+    not, a p below the bound on q is no evidence and counts as 1. q_bootstrap: what q were if all p counted.
     """
 
     refused: str
@@ -83,6 +85,10 @@ class Tested:
     linear_gain: float = math.nan
     detectable_w: float = 0.0
     n_draws: int = 0
+    jump: bool = True
+    q_bootstrap: float = math.nan
+    noise_factor: float = math.nan
+    noise_since: float = math.nan
     smooth: tuple[Floats, Floats] | None = field(default=None, compare=False, repr=False)
 
 
@@ -120,11 +126,13 @@ def find_transitions(
     asked = [s for s in series if s.asked]
     main = [s.partner if s.discrete and s.partner else (s.times, s.values) for s in asked]
     other = [(s.times, s.values) if s.discrete and s.partner else s.partner for s in asked]
-    tested = _test(main, most_draws, seed)
+    tested = _test(main, fdr, most_draws, seed)
     paired = [k for k, curve in enumerate(other) if curve is not None]
-    discrete = dict(zip(paired, _test([c for c in other if c is not None], most_draws, seed), strict=True))
+    discrete = dict(
+        zip(paired, _test([c for c in other if c is not None], fdr, most_draws, seed), strict=True)
+    )
     beside = [s for s in series if not s.asked]
-    against = [*tested, *_test([(s.times, s.values) for s in beside], 0, seed)]
+    against = [*tested, *_test([(s.times, s.values) for s in beside], fdr, 0, seed)]
     run = np.unique([str(s.run) for s in (*asked, *beside)], return_inverse=True)[1]
     change, excess = (np.array([getattr(t, of) for t in against]) for of in ("change", "excess"))
     change = np.abs(change)
@@ -145,6 +153,7 @@ def find_transitions(
         d = discrete.get(k)
         evidence = Evidence(
             refused=t.refused or ("" if most_draws else NOT_TESTED),
+            q_bootstrap=t.q_bootstrap,
             q=t.q,
             q_linear=t.q_linear,
             excess=t.excess,
@@ -161,6 +170,9 @@ def find_transitions(
             q_discrete=d.q if d else math.nan,
             excess_discrete=d.excess if d else math.nan,
             discrete=asked[k].discrete and asked[k].partner is None,
+            jump=t.jump,
+            noise_factor=t.noise_factor,
+            noise_since=t.noise_since,
         )
         kind, why = judge(evidence, fdr, controls_required=controls_required)
         needed = _needed(t, times) if any(reason in why for reason in MORE_POINTS) else ()
@@ -191,7 +203,7 @@ def _needed(t: Tested, times: Floats) -> tuple[int, ...]:
     return tuple(sorted(wanted - {0} - {round(at) for at in times}))
 
 
-def _test(curves: Sequence[tuple[Floats, Floats]], most_draws: int, seed: int) -> list[Tested]:
+def _test(curves: Sequence[tuple[Floats, Floats]], fdr: float, most_draws: int, seed: int) -> list[Tested]:
     """Test all curves, those with the same steps together; most_draws 0: only what needs no draws."""
     found: list[Tested] = [Tested("", 0)] * len(curves)
     together: dict[bytes, list[int]] = {}
@@ -207,8 +219,18 @@ def _test(curves: Sequence[tuple[Floats, Floats]], most_draws: int, seed: int) -
         tested = _at(times, np.column_stack([clean[k][1] for k in members]), most_draws, seed)
         for k, t in zip(members, tested, strict=True):
             found[k] = t
-    q, q_linear = (benjamini_hochberg(np.array([getattr(t, p) for t in found])) for p in ("p", "p_linear"))
-    return [replace(t, q=float(a), q_linear=float(b)) for t, a, b in zip(found, q, q_linear, strict=True)]
+    # a p that is no evidence counts as 1
+    q, q_linear = (
+        benjamini_hochberg(
+            np.array([1.0 if getattr(t, p) < fdr and not t.jump else getattr(t, p) for t in found])
+        )
+        for p in ("p", "p_linear")
+    )
+    without = benjamini_hochberg(np.array([t.p for t in found]))
+    return [
+        replace(t, q=float(a), q_linear=float(b), q_bootstrap=float(c))
+        for t, a, b, c in zip(found, q, q_linear, without, strict=True)
+    ]
 
 
 def _refused(times: Floats, values: Floats) -> str:
@@ -281,6 +303,9 @@ def _at(times: Floats, values: Floats, most_draws: int, seed: int) -> list[Teste
             linear_gain=float(smooth[k] - aicc(linear.rss, n, SIGMOID_PARAMETERS)[k]),
             detectable_w=float(widths[k]),
             n_draws=int(test.n_draws[k]),
+            jump=bool(test.jump[k]) or not most_draws,
+            noise_factor=float(test.factor[k]),
+            noise_since=float(times[test.since[k]]),
             smooth=(times, test.fitted[:, k]),
         )
         for k in range(values.shape[1])

@@ -1,7 +1,7 @@
 """Which neurons of a run other runs have too: excess correlation averaged over partners, and shares over runs."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +11,12 @@ from scipy.stats import rankdata
 
 from queries.stats.distributions import t_quantile
 from queries.stats.few_runs import share_interval
+from queries.stats.jackknife import FEWEST_LEFT_OUT, degrees, kept_runs, variance
 
 Floats = NDArray[np.float64]
 
 METHOD = "jackknife over runs, as runs and as partners"
+SEEDS_METHOD = "jackknife over independent seeds, as runs and as partners"
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,11 @@ def excess_correlation(excess: Sequence[Floats]) -> Floats:
 
 
 def universal_shares(
-    pairs: Sequence[tuple[int, int]], excess: Sequence[Floats], threshold: float, level: float = 0.95
+    pairs: Sequence[tuple[int, int]],
+    excess: Sequence[Floats],
+    threshold: float,
+    level: float = 0.95,
+    shared: Sequence[Mapping[int, int]] = (),
 ) -> UniversalShares:
     """Share of neurons with an excess correlation above the threshold, per run and over runs.
 
@@ -50,21 +56,25 @@ def universal_shares(
     A run is a partner of others, so shares of runs are not independent: for the interval whole runs are left out one at a
     time, as runs and as partners, with Student's t of one degree of freedom fewer than runs. Where all shares are 0, or
     all 1, it is the exact binomial with runs as trials. NaN with fewer than 3 runs, or where leaving one out leaves
-    nobody a partner.
+    nobody a partner. shared: run -> value of a seed that runs share, of each such seed; then all runs of one value are left
+    out at a time, variances of seeds are added, and values of the seed with fewest count for runs.
     """
     by_run = _shares(pairs, excess, threshold)
     mean = float(np.mean(list(by_run.values()))) if by_run else math.nan
     runs = sorted({run for pair in pairs for run in pair})
-    without = []
-    for run in runs:
-        kept = [k for k, pair in enumerate(pairs) if run not in pair]
+
+    def mean_of(stay: NDArray[np.bool_]) -> float:
+        there = {run for run, stays in zip(runs, stay.tolist(), strict=True) if stays}
+        kept = [k for k, pair in enumerate(pairs) if there.issuperset(pair)]
         rest = _shares([pairs[k] for k in kept], [excess[k] for k in kept], threshold)
-        without.append(float(np.mean(list(rest.values()))) if rest else math.nan)
-    n = len(runs)
-    if n < 3 or not np.isfinite(without).all():
+        return float(np.mean(list(rest.values()))) if rest else math.nan
+
+    numbers = [np.array([of[run] for run in runs]) for of in shared]
+    without = [np.array([mean_of(stay) for stay in one]) for one in kept_runs(len(runs), numbers)]
+    n = degrees(len(runs), numbers) + 1
+    if n < FEWEST_LEFT_OUT or not all(np.isfinite(means).all() for means in without):
         return UniversalShares(by_run, mean, math.nan, math.nan, math.nan)
-    means = np.array(without)
-    se = math.sqrt((n - 1) / n * float(((means - means.mean()) ** 2).sum()))
+    se = math.sqrt(variance(without))
     if mean in (0.0, 1.0):
         return UniversalShares(by_run, mean, *share_interval(round(mean * n), n, level), se)
     half = t_quantile((1 + level) / 2, n - 1) * se

@@ -7,6 +7,7 @@ from typing import Any
 from queries.reading.checkpoints import Picked
 from queries.reading.select import Selected
 from queries.reading.tables import shared_words
+from queries.reading.units import independent
 from queries.render import interval, number
 
 SURPRISALS = {"bigram": "surprisal given the token before", "unigram": "surprisal by frequency"}
@@ -28,9 +29,10 @@ def difficulty_sentence(summary: Rows, source: str, picked: Picked, level: float
             else "not tested"
         )
         name = f"{row['group'][cut:]} " if len(summary) > 1 else ""
+        told_of = f"{found}, " if (found := independent(row)) else ""
         told.append(
             f"{name}{number(row['easiest'], 2)} on the easiest to {number(row['hardest'], 2)} on the hardest, "
-            f"slope {slope} per class ({row['n_runs']} runs, {tested})"
+            f"slope {slope} per class ({row['n_runs']} runs, {told_of}{tested})"
         )
     more = f" and {len(summary) - 3} more" if len(summary) > 3 else ""
     what = source.replace("run:", "loss of ")
@@ -51,13 +53,14 @@ def difficulty_limits(
 ) -> list[str]:
     """What such a slope cannot tell. strata: classes asked for and found. same_condition: other seeds that say what is hard."""
     lines = []
-    few = [row for row in summary if row["n_runs"] < FEWEST_RUNS]
+    few = [row for row in summary if row["n_units"] < FEWEST_RUNS]
     if few:
-        lines.append(f"A test takes {FEWEST_RUNS} runs; {few[0]['group']} has 2.")
+        has = independent(few[0]) or f"{few[0]['n_units']} runs"
+        lines.append(f"A test takes {FEWEST_RUNS} runs that share no seed; {few[0]['group']} has {has}.")
     for row in summary:
         if row["without_least"] is not None:
             lines.append(
-                f"The test rests on {row['n_runs']} runs ({row['n_runs'] - 1} degrees of freedom), not on tokens or pairs: "
+                f"The test rests on {row['n_runs']} runs ({row['n_units'] - 1} degrees of freedom), not on tokens or pairs: "
                 f"leaving one out moves the slope between {number(row['without_least'], 2)} and "
                 f"{number(row['without_most'], 2)}."
             )

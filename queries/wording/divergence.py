@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from queries.reading.paths import GroupPaths
-from queries.render import number
+from queries.render import brief, number
+from queries.stats.divergence import LEAST_RUNS
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -34,15 +35,22 @@ def _words(row: Mapping[str, Any], unit: str) -> str:
     return f"{row['run']} at step {row['left_at']:,} (by up to {amount}{back})"
 
 
-def divergence_limits(rows: Rows, groups: Sequence[GroupPaths]) -> list[str]:
-    """What such a test cannot tell."""
+def divergence_limits(rows: Rows, sets: Sequence[Sequence[GroupPaths]]) -> list[str]:
+    """What such a test cannot tell. sets: per condition, of runs of which no two share a seed."""
     lines = []
     open_ones = [r for r in rows if r["status"] == "not judged"]
     if open_ones:
         lines.append(
             f"{len(open_ones)} run(s) cannot be judged (first: {open_ones[0]['run']}: {open_ones[0]['why']})."
         )
-    sizes = [len(g.runs) for g in groups if len(g.runs) >= 4]
+    shared = [of_group for of_group in sets if len(of_group) > 1]
+    if shared:
+        counts = ", ".join(str(len(one.runs)) for one in shared[0])
+        lines.append(
+            f"Each run is held against runs of which no two share a seed, chosen by their seeds alone: those of "
+            f"{brief(shared[0][0].group)} make sets of {counts}, and deviations are from the others of a set."
+        )
+    sizes = [len(one.runs) for of_group in sets for one in of_group if len(one.runs) >= LEAST_RUNS]
     if sizes and min(sizes) < 8:
         lines.append(
             f"A path known from {min(sizes) - 1} other runs is known badly: only a run that is far out is found (see the "

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from queries.reading.finetuned_tables import Shift, lost_places
+from queries.reading.units import among
 from queries.render import interval, number
 from queries.stats.component_categories import CATEGORIES
 from queries.wording.circuits import or_nan, plural
@@ -81,7 +82,7 @@ def overview_rows(summary: pa.Table | None) -> list[dict[str, Any]]:
         {
             "eval set": r["eval_set"],
             "group": r["group"],
-            "runs": r["n_runs"],
+            "runs": f"{r['n_runs']}{among(r)}",
             "change of loss": f"{number(r['mean_delta'], 3)} {interval(or_nan(r['ci_low']), or_nan(r['ci_high']), 3)}".rstrip(),
             "forgets": r["forgets"],
             "transfers": r["transfers"],

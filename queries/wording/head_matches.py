@@ -71,7 +71,7 @@ def _about_nulls(summary: Sequence[Mapping[str, Any]]) -> list[str]:
         elif r["n_pairs"] > 1:
             lines.append(
                 f"{r['n_pairs']} pairs of {r['n_runs']} runs are not {r['n_pairs']} independent observations: intervals leave "
-                "out one run at a time."
+                "out runs, not pairs."
             )
     if len(summary) > 1:
         lines.append(

@@ -65,7 +65,7 @@ def about_runs(n_runs: int, pairs: Rows) -> list[str]:
         lines.append(f"{plural(n_runs, 'run')}: nothing is said of other seeds; an interval needs 3 runs.")
     elif len(pairs) > 1:
         lines.append(
-            f"{len(pairs)} ordered pairs are not {len(pairs)} independent observations: intervals leave out one run at a time."
+            f"{len(pairs)} ordered pairs are not {len(pairs)} independent observations: intervals leave out runs, not pairs."
         )
     there = {(r["run_a"], r["run_b"]) for r in pairs}
     alone = [pair for pair in sorted(there) if pair[::-1] not in there]

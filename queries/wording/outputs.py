@@ -58,7 +58,7 @@ def agreement_limits(
     if len(rows) > 1:
         lines.append(
             f"{len(rows)} pairs of {n_runs} runs are not {len(rows)} independent observations: intervals of their "
-            "means leave out one run at a time, and need 3 runs."
+            "means leave out runs, not pairs, and need 3 runs."
         )
     else:
         lines.append("One pair: the interval is over documents and says nothing of other seeds.")

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from archive.errors import NotComparable
 from queries.reading.scalars import Scalars
+from queries.reading.units import among
 from queries.render import interval, number
 from queries.stats.intervals import Bracket
 from queries.stats.phases import RULE, RULE_VERSION
@@ -44,11 +45,11 @@ def sentence_of_phases(summary: pa.Table, n_runs: int, missing: Mapping[str, lis
                 f"the end of {name} is unresolved without {' and '.join(m for m in lacking if _lacks(m, missing))}"
             )
         elif r["median"] is None:
-            parts.append(f"{r['n_reached']} of {r['n_runs']} end {name}, too few for a median")
+            parts.append(f"{r['n_reached']} of {r['n_runs']}{among(r)} end {name}, too few for a median")
         else:
             band = interval(r["median_low"], r["median_high"], 3)
             parts.append(
-                f"{r['n_reached']} of {r['n_runs']} end {name}, at a median of step {number(r['median'], 3)} {band}"
+                f"{r['n_reached']} of {r['n_runs']}{among(r)} end {name}, at a median of step {number(r['median'], 3)} {band}"
             )
     return f"{start}: {'; '.join(parts)}."
 

@@ -48,7 +48,7 @@ def similarity_limits(summary: Rows, pairs: Rows, table: pa.Table, site: str) ->
         )
     elif len(pairs) > 1:
         lines.append(
-            f"{len(pairs)} pairs are not {len(pairs)} independent observations: intervals leave out one run at a time."
+            f"{len(pairs)} pairs are not {len(pairs)} independent observations: intervals leave out runs, not pairs."
         )
     if any(r["first_same_depth"] is None and r["same_depth"] is not None for r in summary):
         lines.append(

@@ -95,7 +95,7 @@ def role_limits(
         lines.append(f"{plural(few, 'run')}: fewer than 3 give no interval and no verdict, whatever p is.")
     else:
         lines.append(
-            "Pairs that share a run are not independent: the interval leaves out one run at a time. p is about heads of these "
+            "Pairs that share a run are not independent: the interval leaves out runs, not pairs. p is about heads of these "
             "runs; other inits or data may give another answer."
         )
     return lines

@@ -56,7 +56,7 @@ def size_limits(rows: pa.Table, selected: Selected, correction: Correction, alph
     else:
         lines.append(
             "Comparisons are of runs: a size is behind another only if that holds between their seeds (n_ahead of n_pairs), and "
-            "pairs that share a run are not independent evidence."
+            "pairs that share a run or a seed are not independent evidence."
         )
     if correction == "bh":
         lines.append(

@@ -54,7 +54,7 @@ def answer_limits(members: Sequence[Member], read: SeriesRead, unreachable: str)
     found = [f for _, f in members]
     measure = read.choice.quantity.measure
     source = read.choice.quantity.source
-    lines = _unresolved(members, measure, "" if source == "pathscope" else source)
+    lines = _unresolved(members, measure, "" if source == "pathscope" else source, items=read.items)
     there = [f for f in found if f.kind in ("major_transition", "minor_transition")]
     spacing = [f.tested.spacing for f in there]
     if spacing:
@@ -76,6 +76,11 @@ def answer_limits(members: Sequence[Member], read: SeriesRead, unreachable: str)
             f"{measure} counts right answers and no continuous measure of the same answers is there: nothing is called a "
             "transition by it alone."
         )
+    if read.items:
+        lines.append(
+            "Items of one task are learned by one run: the other items are its controls, and what they all do at once is not one "
+            "item's own. They are no repeats; only other runs are."
+        )
     if unreachable:
         lines.append(
             f"With so many series and draws the smallest q of one series alone is {unreachable}: only several at once can be "
@@ -87,14 +92,14 @@ def answer_limits(members: Sequence[Member], read: SeriesRead, unreachable: str)
             "named some. The number of a head means the same only in runs that share their init."
         )
     lines.append(
-        "Noise is taken as equally correlated all along a series and as not changing its size at once; a smooth curve outside "
-        "the families departs from them too, which is why an excess below 5% of the range is never a transition."
+        "Noise is taken as equally correlated all along a series; a smooth curve outside the families departs from them too, "
+        "which is why an excess below 5% of the range is never a transition."
     )
     short = sum(f.tested.n_points < SHORT for f in found)
     if short:
         lines.append(
-            f"{short} series have fewer than {SHORT} checkpoints: there noise is taken as equally large all along, and "
-            "noise that grows during training may pass for a transition."
+            f"{short} series have fewer than {SHORT} checkpoints: a transition is called only where a jump with noise of one "
+            "size explains them better than a smooth curve with noise that changes its size."
         )
     if len({key["run"] for key, _ in members}) < 5:
         lines.append(
@@ -103,7 +108,7 @@ def answer_limits(members: Sequence[Member], read: SeriesRead, unreachable: str)
     return lines
 
 
-def _unresolved(members: Sequence[Member], measure: str, imported: str) -> list[str]:
+def _unresolved(members: Sequence[Member], measure: str, imported: str, *, items: bool) -> list[str]:
     """A line per reason, with the first series it holds for and what to do next; imported: the source, where it is one."""
     by_reason: dict[str, list[Member]] = {}
     for key, f in members:
@@ -114,7 +119,7 @@ def _unresolved(members: Sequence[Member], measure: str, imported: str) -> list[
         key, f = cases[0]
         name = " ".join(str(key[part]) for part in ("series", "run") if key[part])
         lines.append(
-            f"{len(cases)} series cannot be judged (first: {name}: {f.why}){_next(f, measure, imported)}."
+            f"{len(cases)} series cannot be judged (first: {name}: {f.why}){_next(f, measure, imported, items=items)}."
         )
     return lines
 
@@ -124,7 +129,7 @@ def _kind_of(why: str) -> str:
     return "".join(c for c in why if not c.isdigit() and c != ".")
 
 
-def _next(f: Found, measure: str, imported: str) -> str:
+def _next(f: Found, measure: str, imported: str, *, items: bool) -> str:
     if imported:
         how = f"{imported} has no more of them"
     elif measure.startswith("log."):
@@ -138,6 +143,6 @@ def _next(f: Found, measure: str, imported: str) -> str:
         return f"; {how}"
     if f.tested.q != f.tested.q or "no plateau" in f.why:
         return "; train longer or begin earlier" if "plateau" in f.why else ""
-    if "noise" in f.why:
+    if "noise" in f.why and not items:
         return "; a larger eval set has less noise"
     return ""

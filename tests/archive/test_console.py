@@ -17,11 +17,13 @@ from archive.errors import (
     ArchiveBusy,
     ArchiveDamaged,
     ArchiveNotFound,
+    ArchiveTooOld,
     PathscopeError,
     SqlRefused,
     SqlStopped,
 )
 from archive.layout import Layout
+from archive.migrate import upgrade_archive
 from archive.store import Archive
 from tests.archive.holding import HOLD, another_process
 from tests.archive.making import ROWS, head_shard
@@ -325,15 +327,22 @@ def test_a_missing_archive(tmp_path: Path) -> None:
         run_sql(tmp_path / "no.duckdb", "SELECT 1")
 
 
-def test_an_archive_older_than_a_macro_says_what_adds_it(tmp_path: Path) -> None:
+def test_an_archive_older_than_a_macro_or_view_says_what_adds_it(tmp_path: Path) -> None:
     layout = ensure_archive(tmp_path / "old.duckdb")
     with duckdb.connect(layout.database) as connection:
         connection.execute("DROP MACRO TABLE m_spread")
+        connection.execute("DROP VIEW v_event")
 
-    assert f"pathscope upgrade --archive {layout.database}" in str(
-        refused(layout.database, "FROM m_spread('loss')")
-    )
+    for statement, name in (("FROM m_spread('loss')", "m_spread"), ("FROM V_Event", "v_event")):
+        words = f"older than {name}: `pathscope upgrade --archive {layout.database}` adds it."
+        assert words in str(refused(layout.database, statement))
+        with pytest.raises(ArchiveTooOld, match=re.escape(words)):
+            Archive(layout.database).query(statement)
     assert "upgrade" not in str(refused(layout.database, "FROM m_spred('loss')"))
+    with pytest.raises(duckdb.CatalogException):
+        Archive(layout.database).query("FROM m_spred('loss')")
+    upgrade_archive(layout.database)
+    assert Archive(layout.database).query("FROM v_event").num_rows == 0
 
 
 def test_a_damaged_archive_is_named(populated: Path, tmp_path: Path) -> None:

@@ -5,17 +5,12 @@
 Prints tables (a minute on one core); --write puts them into docs/statistics.md. The tests of the suite run some of the cells.
 """
 
-import argparse
-import sys
-from pathlib import Path
-
 import numpy as np
 
 from queries.stats.component_categories import CATEGORIES, Thresholds, component_changes
 from queries.stats.runs_and_clusters import TwoWayMean, signs, two_way_mean
+from tests.calibration.tables import Lines, head, make_tables
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "statistics.md"
-MARK = "fine-tuning"
 MARGIN, N_SETS = 0.02, 4
 RUNS, DOCUMENTS = (1, 2, 3, 5), (10, 40)
 # sd of what is a run's own, of what all runs share at a document; half as much is a run's own at a document
@@ -84,48 +79,31 @@ def wrong_components(groups: int, shared: float, changed: float, replicates: int
     return wrong / replicates
 
 
-def tables(replicates: int) -> str:
+def tables(replicates: int) -> Lines:
     """Markdown: intervals, verdicts, components."""
     columns = [(name, n) for name in SPREADS for n in DOCUMENTS]
-    lines = [
-        f"| runs | {' | '.join(f'mostly {name}, {n} documents' for name, n in columns)} |",
-        "|---" * (1 + len(columns)) + "|",
-    ]
+    yield from [f"{replicates:,} replicates.", ""]
+    yield from head("runs", *(f"mostly {name}, {n} documents" for name, n in columns))
     for n_runs in RUNS:
         cells = (held(n_runs, n, SPREADS[name], replicates) for name, n in columns)
-        lines.append(f"| {n_runs} | {' | '.join(f'{100 * share:.1f}' for share in cells)} |")
-        print(lines[-1], flush=True)
-    lines += ["", "| runs | nothing changed: any yes | all rose by the margin: any no |", "|---|---|---|"]
+        yield f"| {n_runs} | {' | '.join(f'{100 * share:.1f}' for share in cells)} |"
+    yield ""
+    yield from head("runs", "nothing changed: any yes", "all rose by the margin: any no")
     for n_runs in RUNS:
         cells = (wrong_verdicts(truth, n_runs, SPREADS["documents"], replicates) for truth in (0.0, MARGIN))
-        lines.append(f"| {n_runs} | {' | '.join(f'{100 * share:.1f}' for share in cells)} |")
-        print(lines[-1], flush=True)
-    lines += [
-        "",
-        "| groups of items | errors in common | nothing changed: any changed | all changed by the bar: any unchanged |",
-        "|---|---|---|---|",
-    ]
+        yield f"| {n_runs} | {' | '.join(f'{100 * share:.1f}' for share in cells)} |"
+    yield ""
+    yield from head(
+        "groups of items",
+        "errors in common",
+        "nothing changed: any changed",
+        "all changed by the bar: any unchanged",
+    )
     for groups in (8, 20, 100):
         for shared in (0.0, 0.5):
             cells = (wrong_components(groups, shared, changed, replicates) for changed in (0.0, 1.0))
-            lines.append(f"| {groups} | {shared:g} | {' | '.join(f'{100 * share:.1f}' for share in cells)} |")
-            print(lines[-1], flush=True)
-    return "\n".join(lines) + "\n"
-
-
-def main() -> int:
-    """Make the tables."""
-    parser = argparse.ArgumentParser(description="Calibrates the statistics of fine-tuning.")
-    parser.add_argument("--replicates", type=int, default=1000)
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/statistics.md")
-    given = parser.parse_args()
-    text = f"{given.replicates:,} replicates.\n\n{tables(given.replicates)}"
-    if given.write:
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition(f"<!-- {MARK} -->\n")
-        after = rest.partition("<!-- end -->")[2]
-        PAGE.write_text(f"{before}<!-- {MARK} -->\n{text}<!-- end -->{after}", encoding="utf-8")
-    return 0
+            yield f"| {groups} | {shared:g} | {' | '.join(f'{100 * share:.1f}' for share in cells)} |"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    make_tables("Calibrates the statistics of fine-tuning.", {"fine-tuning": tables})

@@ -6,12 +6,9 @@ Prints two tables (minutes on one core); --write puts them into docs/statistics.
 100 replicates.
 """
 
-import argparse
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +17,11 @@ from queries.stats.choice_shares import ChoiceShare, choice_shares
 from queries.stats.relabelling import relabellings
 from queries.stats.stratified_auc import Separation, Stratum, separation
 from queries.stats.winner_percentile import Winner, WinnerPercentile, winner_percentile
+from tests.calibration.tables import Lines, head, make_tables
 
 Floats = NDArray[np.float64]
 Found = Separation | WinnerPercentile
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "statistics.md"
 LEVEL = 0.05
 DRAWS = 999
 N_FREQUENCIES, N_KEY = 23, 3
@@ -142,12 +139,18 @@ def rejected(found: list[Found]) -> float:
     return float(np.mean([f.p <= LEVEL for f in found]))
 
 
-def table(replicates: int) -> str:
+def table(replicates: int) -> Lines:
     """Markdown: rejected and held under the null, rejected when every run is its own init, and planted."""
-    lines = [
-        "| what | null: rejected | interval holds 0.5 | rejected, runs taken for inits | planted | found | interval holds it |",
-        "|---" * 7 + "|",
-    ]
+    yield from [f"{replicates:,} replicates, %.", ""]
+    yield from head(
+        "what",
+        "null: rejected",
+        "interval holds 0.5",
+        "rejected, runs taken for inits",
+        "planted",
+        "found",
+        "interval holds it",
+    )
     for name, (simulate, design) in SIMULATED.items():
         draw = partial(simulate, np.random.default_rng(1))
         null = [draw(design, 0.0) for _ in range(replicates)]
@@ -157,17 +160,13 @@ def table(replicates: int) -> str:
         numbers = [rejected(null), held(null, 0.5), rejected(apart)]
         cells = [f"{100 * x:.1f}" for x in numbers]
         cells += [f"{truth:.2f}", f"{100 * rejected(planted):.0f}", f"{100 * held(planted, truth):.1f}"]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-        print(lines[-1], flush=True)
-    return "\n".join(lines) + "\n"
+        yield f"| {name} | {' | '.join(cells)} |"
 
 
-def shares(replicates: int) -> str:
+def shares(replicates: int) -> Lines:
     """Markdown: mean of the shares of init and split, and how often their intervals hold the truth."""
-    lines = [
-        "| inits × splits | init: true | mean | held, % | split: true | mean | held, % |",
-        "|---" * 7 + "|",
-    ]
+    yield from [f"{replicates:,} replicates.", ""]
+    yield from head("inits × splits", "init: true", "mean", "held, %", "split: true", "mean", "held, %")
     for n_inits, n_splits in ((3, 3), (4, 4), (10, 3)):
         for by_init, by_split in ((0.0, 0.0), (0.3, 0.0), (0.5, 0.2)):
             rng = np.random.default_rng(2)
@@ -180,9 +179,7 @@ def shares(replicates: int) -> str:
                 mean = np.mean([f[name].share for f in found])
                 inside = np.mean([f[name].low <= true <= f[name].high for f in found])
                 cells.append(f"{true:.2f} | {mean:.2f} | {100 * inside:.1f}")
-            lines.append(f"| {n_inits} × {n_splits} | {' | '.join(cells)} |")
-            print(lines[-1], flush=True)
-    return "\n".join(lines) + "\n"
+            yield f"| {n_inits} × {n_splits} | {' | '.join(cells)} |"
 
 
 def _shares(
@@ -195,26 +192,7 @@ def _shares(
     return choice_shares(chosen, seeds, [0] * len(cells))
 
 
-def main() -> int:
-    """Make the tables."""
-    parser = argparse.ArgumentParser(description="Calibrates questions about initial weights.")
-    parser.add_argument("--replicates", type=int, default=1000)
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/statistics.md")
-    given = parser.parse_args()
-    n = given.replicates
-    text = {
-        "initial-weights": f"{n:,} replicates, %.\n\n{table(n)}",
-        "choice-shares": f"{n:,} replicates.\n\n{shares(n)}",
-    }
-    if given.write:
-        page = PAGE.read_text(encoding="utf-8")
-        for name, found in text.items():
-            before, _, rest = page.partition(f"<!-- {name} -->\n")
-            after = rest.partition("<!-- end -->")[2]
-            page = f"{before}<!-- {name} -->\n{found}<!-- end -->{after}"
-        PAGE.write_text(page, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    make_tables(
+        "Calibrates questions about initial weights.", {"initial-weights": table, "choice-shares": shares}
+    )

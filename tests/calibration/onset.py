@@ -5,11 +5,8 @@
 Prints a table (minutes on one core); --write puts it into docs/statistics.md. The suite runs the nulls with 100 replicates.
 """
 
-import argparse
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +14,10 @@ from numpy.typing import NDArray
 from queries.stats.few_runs import share_interval
 from queries.stats.left_out import Design, design_of
 from queries.stats.onset import Onset, foretell
+from tests.calibration.tables import Lines, head, make_tables
 
 Floats = NDArray[np.float64]
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "statistics.md"
 LEVEL = 0.05
 CUTOFF = 5.0
 # octaves; checkpoints an eighth of an octave apart, training stops here unless a design says otherwise
@@ -127,10 +124,13 @@ def said_yes(found: Onset) -> bool:
     return found.p <= LEVEL and found.gain.low > 0
 
 
-def table(replicates: int) -> str:
+def table(replicates: int) -> Lines:
     """Markdown: a row per design, a column per predictor: p ≤ 0.05, yes, mean gain, and intervals that hold that mean."""
     kinds = {**NULLS, **REAL}
-    lines = [f"| runs | {' | '.join(kinds)} |", "|---" * (1 + len(kinds)) + "|"]
+    low, high = share_interval(round(LEVEL * replicates), replicates)
+    chance = f"{100 * low:.1f} to {100 * high:.1f} % by chance alone"
+    yield from [f"{replicates:,} replicates of nulls; 5 % is {chance}.", ""]
+    yield from head("runs", *kinds)
     for name, plan in PLANS.items():
         cells = []
         for kind, predictor in kinds.items():
@@ -148,26 +148,8 @@ def table(replicates: int) -> str:
             )
             p, yes, held = (100 * float(np.mean(each)) for each in shares)
             cells.append(f"{p:.1f}, {yes:.1f}, {gain:+.3f}, {held:.0f}")
-            print(name, "|", kind, "|", cells[-1], flush=True)
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def main() -> int:
-    """Make the table."""
-    parser = argparse.ArgumentParser(description="Calibrates predictions of when events happen.")
-    parser.add_argument("--replicates", type=int, default=1000)
-    parser.add_argument("--write", action="store_true", help="put the table into docs/statistics.md")
-    given = parser.parse_args()
-    n = given.replicates
-    low, high = share_interval(round(LEVEL * n), n)
-    text = f"{n:,} replicates of nulls; 5 % is {100 * low:.1f} to {100 * high:.1f} % by chance alone.\n\n{table(n)}"
-    if given.write:
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition("<!-- onset -->\n")
-        after = rest.partition("<!-- end -->")[2]
-        PAGE.write_text(f"{before}<!-- onset -->\n{text}<!-- end -->{after}", encoding="utf-8")
-    return 0
+        yield f"| {name} | {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    make_tables("Calibrates predictions of when events happen.", {"onset": table})

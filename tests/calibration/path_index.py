@@ -5,16 +5,11 @@
 Prints a table (minutes on one core); --write puts it into docs/statistics.md. The tests of the suite run four of its cells.
 """
 
-import argparse
-import sys
-from pathlib import Path
-
 import numpy as np
 
 from queries.stats.path_index import path_index, strata_of
+from tests.calibration.tables import Lines, head, make_tables
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "statistics.md"
-MARK = "path-index"
 N_DOCUMENTS, PER_DOCUMENT = 20, 60
 N = N_DOCUMENTS * PER_DOCUMENT
 N_STRATA = 40
@@ -47,31 +42,14 @@ def held(n_runs: int, share: float, replicates: int) -> tuple[float, float]:
     return float(np.mean([one.pattern for one in found])), float(np.mean(inside))
 
 
-def table(replicates: int) -> str:
+def table(replicates: int) -> Lines:
     """Markdown: a row per number of runs, a column per planted index."""
-    lines = [f"| runs | {' | '.join(f'{share:g}' for share in SHARES)} |", "|---" * (1 + len(SHARES)) + "|"]
+    yield from [f"{replicates:,} replicates.", ""]
+    yield from head("runs", *(f"{share:g}" for share in SHARES))
     for n_runs in RUNS:
         cells = [held(n_runs, share, replicates) for share in SHARES]
-        lines.append(
-            f"| {n_runs} | {' | '.join(f'{mean:.3f}, {100 * share:.1f}' for mean, share in cells)} |"
-        )
-        print(lines[-1], flush=True)
-    return "\n".join(lines) + "\n"
-
-
-def main() -> int:
-    """Make the table."""
-    parser = argparse.ArgumentParser(description="Calibrates the path-dependence index.")
-    parser.add_argument("--replicates", type=int, default=1000)
-    parser.add_argument("--write", action="store_true", help="put the table into docs/statistics.md")
-    given = parser.parse_args()
-    text = f"{given.replicates:,} replicates.\n\n{table(given.replicates)}"
-    if given.write:
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition(f"<!-- {MARK} -->\n")
-        after = rest.partition("<!-- end -->")[2]
-        PAGE.write_text(f"{before}<!-- {MARK} -->\n{text}<!-- end -->{after}", encoding="utf-8")
-    return 0
+        yield f"| {n_runs} | {' | '.join(f'{mean:.3f}, {100 * share:.1f}' for mean, share in cells)} |"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    make_tables("Calibrates the path-dependence index.", {"path-index": table})

@@ -5,21 +5,17 @@
 Prints two tables (two minutes on one core); --write puts them into docs/statistics.md.
 """
 
-import argparse
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from queries.stats.serial_noise import autoregressive
 from queries.stats.token_transitions import many_transitions
+from tests.calibration.tables import Lines, head, make_tables
 
 Floats = NDArray[np.float64]
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "statistics.md"
-MARK = "<!-- shared-null -->\n"
 DRAWS = 100_000
 SCHEDULES: Mapping[str, Floats] = {
     "20 log-spaced": np.unique(np.geomspace(1, 20_000, 21).round()),
@@ -55,9 +51,9 @@ def noise(t: Floats, n: int, sigma: Floats, rng: np.random.Generator) -> Floats:
     return found
 
 
-def errors(n: int) -> str:
+def errors(n: int) -> Lines:
     """Markdown: smooth curves beyond the 99th percentile (p at most 5 %; called a transition), in %."""
-    lines = [f"| checkpoints | {' | '.join(KINDS)} |", "|---" * (1 + len(KINDS)) + "|"]
+    yield from head("checkpoints", *KINDS)
     for schedule, t in SCHEDULES.items():
         cells = []
         for seed, kind in enumerate(KINDS):
@@ -66,14 +62,12 @@ def errors(n: int) -> str:
             found = many_transitions(t, smooth(kind, t, n, rng) + noise(t, n, sigma, rng), draws=DRAWS)
             shares = (found.beyond.mean(), (found.p <= 0.05).mean(), found.found.mean())
             cells.append("{:.2f} ({:.1f}; {:.2f})".format(*(100 * share for share in shares)))
-        lines.append(f"| {schedule} | {' | '.join(cells)} |")
-        print(lines[-1], flush=True)
-    return "\n".join(lines) + "\n"
+        yield f"| {schedule} | {' | '.join(cells)} |"
 
 
-def recovered(n: int) -> str:
+def recovered(n: int) -> Lines:
     """Markdown: of steps with w 0.1 to 0.3 among smooth curves, how many are beyond and how many called, in %."""
-    lines = ["| checkpoints | steps among the curves | σ 0.01 | σ 0.03 | σ 0.1 |", "|---|---|---|---|---|"]
+    yield from head("checkpoints", "steps among the curves", *(f"σ {sigma:g}" for sigma in SIGMAS))
     for schedule in ("40 log-spaced", "100 log-spaced"):
         t = SCHEDULES[schedule]
         x = np.log2(t)
@@ -89,24 +83,20 @@ def recovered(n: int) -> str:
                 values[:, at] = 1 - 1 / (1 + np.exp(-(x[:, None] - centre) / rng.uniform(0.1, 0.3, k)))
                 found = many_transitions(t, values + noise(t, n, np.full(n, sigma), rng), draws=DRAWS)
                 cells.append(f"{100 * found.beyond[at].mean():.0f} ({100 * found.found[at].mean():.0f})")
-            lines.append(f"| {schedule} | {share:.0%} | {' | '.join(cells)} |")
-            print(lines[-1], flush=True)
-    return "\n".join(lines) + "\n"
+            yield f"| {schedule} | {share:.0%} | {' | '.join(cells)} |"
 
 
-def main() -> int:
-    """Make the tables."""
-    parser = argparse.ArgumentParser(description="Calibrates the test for transitions with shared draws.")
-    parser.add_argument("--curves", type=int, default=4000)
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/statistics.md")
-    options = parser.parse_args()
-    made = f"{errors(options.curves)}\n{recovered(options.curves)}"
-    if options.write:
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition(MARK)
-        after = rest.partition("<!-- end -->")[2]
-        PAGE.write_text(f"{before}{MARK}{made}<!-- end -->{after}", encoding="utf-8")
-    return 0
+def tables(n: int) -> Lines:
+    """Both."""
+    yield from errors(n)
+    yield ""
+    yield from recovered(n)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    make_tables(
+        "Calibrates the test for transitions with shared draws.",
+        {"shared-null": tables},
+        of="curves",
+        default=4000,
+    )

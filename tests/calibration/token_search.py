@@ -5,20 +5,16 @@
 Prints two tables (under a minute on one core); --write puts them into docs/statistics.md.
 """
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
 from queries.stats.chance_matches import chance_of_matches
 from queries.stats.multiple import benjamini_hochberg
 from queries.stats.token_attention import above_even
+from tests.calibration.tables import Lines, head, make_tables
 
 Floats = NDArray[np.float64]
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "statistics.md"
-MARK, END = "<!-- token-search -->\n", "<!-- end -->\n"
 N_DOCUMENTS, K, N_NEURONS, PLANTED = 64, 20, 500, 5
 SHARES = (0.003, 0.02, 0.1, 0.3)
 MATCHES = (3, 5, 10)
@@ -59,48 +55,32 @@ def heads(n_items: int, looks: float, rng: np.random.Generator) -> tuple[bool, b
     return bool((q[1:] < 0.05).any()), bool(q[0] < 0.05)
 
 
-def neuron_table(n: int) -> str:
+def neuron_table(n: int) -> Lines:
     """Markdown: false finds with nothing planted, and finds of planted neurons, in %."""
-    lines = [
-        f"| token's share | any found, nothing planted | {' | '.join(f'{m} of {K} planted' for m in MATCHES)} |",
-        "|---" * (2 + len(MATCHES)) + "|",
-    ]
+    yield from head("token's share", "any found, nothing planted", *(f"{m} of {K} planted" for m in MATCHES))
     for share in SHARES:
         rng = np.random.default_rng(0)
         false = np.mean([neurons(share, 0, rng)[0] for _ in range(n)])
         found = [np.mean([neurons(share, m, rng)[1] for _ in range(n // 5)]) for m in MATCHES]
-        lines.append(f"| {share:.1%} | {100 * false:.1f} | {' | '.join(f'{100 * f:.0f}' for f in found)} |")
-        print(lines[-1], flush=True)
-    return "\n".join(lines) + "\n"
+        yield f"| {share:.1%} | {100 * false:.1f} | {' | '.join(f'{100 * f:.0f}' for f in found)} |"
 
 
-def head_table(n: int) -> str:
+def head_table(n: int) -> Lines:
     """Markdown: false finds, and finds of one head that puts some of its attention on the token, in %."""
-    lines = [
-        "| items | any found, nothing planted | 10 % of attention | 30 % | 80 % |",
-        "|---|---|---|---|---|",
-    ]
+    yield from head("items", "any found, nothing planted", "10 % of attention", "30 %", "80 %")
     for n_items in (2, 4, 8):
         rng = np.random.default_rng(1)
         false = np.mean([heads(n_items, 0.0, rng)[0] for _ in range(n)])
         found = [np.mean([heads(n_items, x, rng)[1] for _ in range(n // 5)]) for x in (0.1, 0.3, 0.8)]
-        lines.append(f"| {n_items} | {100 * false:.1f} | {' | '.join(f'{100 * f:.0f}' for f in found)} |")
-        print(lines[-1], flush=True)
-    return "\n".join(lines) + "\n"
+        yield f"| {n_items} | {100 * false:.1f} | {' | '.join(f'{100 * f:.0f}' for f in found)} |"
 
 
-def main() -> None:
-    """Make the tables, and put them into the page when asked to."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--replicates", type=int, default=1000)
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/statistics.md")
-    given = parser.parse_args()
-    tables = f"{neuron_table(given.replicates)}\n{head_table(given.replicates)}"
-    if given.write:
-        before, rest = PAGE.read_text(encoding="utf-8").split(MARK)
-        _, after = rest.split(END, 1)
-        PAGE.write_text(f"{before}{MARK}{tables}{END}{after}", encoding="utf-8")
+def tables(n: int) -> Lines:
+    """Both."""
+    yield from neuron_table(n)
+    yield ""
+    yield from head_table(n)
 
 
 if __name__ == "__main__":
-    main()
+    make_tables("Calibrates searches for a token.", {"token-search": tables})

@@ -5,19 +5,14 @@
 Prints a table (minutes on one core); --write puts it into docs/statistics.md. The tests of the suite run some of its cells.
 """
 
-import argparse
-import sys
-from pathlib import Path
-
 import numpy as np
 
 from queries.reading.size_losses import SharedLosses, TokenFacts
 from queries.reading.size_pairs import SizePair
 from queries.reading.token_categories import CATEGORIES, SortedTokens, sort_tokens
 from queries.reading.token_sizes import compare_sizes, summary_row, with_q, with_verdict
+from tests.calibration.tables import Lines, head, make_tables
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "statistics.md"
-MARK = "token-sizes"
 N_DOCUMENTS, PER_DOCUMENT, N_WORDS, N_CLASSES = 30, 60, 30, 4
 N = N_DOCUMENTS * PER_DOCUMENT
 SEEDS = ((3, 3), (5, 5), (3, 8))
@@ -75,30 +70,15 @@ def rates(n_small: int, n_large: int, what: str, replicates: int, seed: int = 0)
     return found.count("yes") / replicates, found.count("no") / replicates
 
 
-def table(replicates: int) -> str:
+def table(replicates: int) -> Lines:
     """Markdown: a row per number of runs, a column per what is planted; verdicts yes and no in %."""
-    lines = [f"| runs | {' | '.join(PLANTED)} |", "|---" * (1 + len(PLANTED)) + "|"]
+    yield from [f"{replicates:,} replicates.", ""]
+    yield from head("runs", *PLANTED)
     for n_small, n_large in SEEDS:
         cells = [rates(n_small, n_large, what, replicates) for what in PLANTED]
         shown = " | ".join(f"{100 * yes:.1f}, {100 * no:.1f}" for yes, no in cells)
-        lines.append(f"| {n_small} against {n_large} | {shown} |")
-        print(lines[-1], flush=True)
-    return "\n".join(lines) + "\n"
-
-
-def main() -> int:
-    """Make the table."""
-    parser = argparse.ArgumentParser(description="Calibrates the comparison of two sizes on tokens.")
-    parser.add_argument("--replicates", type=int, default=1000)
-    parser.add_argument("--write", action="store_true", help="put the table into docs/statistics.md")
-    given = parser.parse_args()
-    text = f"{given.replicates:,} replicates.\n\n{table(given.replicates)}"
-    if given.write:
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition(f"<!-- {MARK} -->\n")
-        after = rest.partition("<!-- end -->")[2]
-        PAGE.write_text(f"{before}<!-- {MARK} -->\n{text}<!-- end -->{after}", encoding="utf-8")
-    return 0
+        yield f"| {n_small} against {n_large} | {shown} |"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    make_tables("Calibrates the comparison of two sizes on tokens.", {"token-sizes": table})

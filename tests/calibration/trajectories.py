@@ -5,12 +5,9 @@
 Prints three tables (minutes on one core); --write puts them into docs/statistics.md. The suite repeats parts of each.
 """
 
-import argparse
 import math
-import sys
 from collections.abc import Callable
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 
@@ -21,8 +18,8 @@ from queries.stats.lead import lead_over_runs, run_lead
 from queries.stats.means import mean_interval
 from queries.stats.shared_direction import shared_direction
 from queries.stats.smooth_regression import fit_curve
+from tests.calibration.tables import Lines, head, make_tables
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "statistics.md"
 Curves = Callable[[np.random.Generator, int], np.ndarray]
 SPACING = 0.5
 N = 40
@@ -41,13 +38,18 @@ def bracket(time: float) -> Bracket:
     return Bracket(2 ** (k * SPACING), 2 ** ((k + 1) * SPACING), 9)
 
 
-def leads(replicates: int) -> str:
+def leads(replicates: int) -> Lines:
     """Percent called leading or following, called together, and covered by both intervals."""
     rng = np.random.default_rng(0)
-    lines = [
-        "| runs | lead, sd over runs | leads or follows | together | bracket interval covers | even interval covers |",
-        "|---" * 6 + "|",
-    ]
+    yield from [f"{replicates:,} replicates.", ""]
+    yield from head(
+        "runs",
+        "lead, sd over runs",
+        "leads or follows",
+        "together",
+        "bracket interval covers",
+        "even interval covers",
+    )
     for n in (6, 10):
         for lead, sd in ((0.0, 0.0), (0.0, 0.5), (0.25, 0.0), (0.5, 0.25), (1.0, 0.25)):
             found = []
@@ -65,18 +67,22 @@ def leads(replicates: int) -> str:
                 share([f.low <= lead <= f.high for f in found]),
                 share([f.even_low <= lead <= f.even_high for f in found]),
             )
-            lines.append(f"| {n} | {lead:g}, {sd:g} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+            yield f"| {n} | {lead:g}, {sd:g} | {' | '.join(cells)} |"
 
 
-def directions(replicates: int) -> str:
+def directions(replicates: int) -> Lines:
     """Percent of walks called directed, one by one and over runs, and of independent runs said to go the same way."""
     rng = np.random.default_rng(1)
     times = np.array([0, *sorted({round(2 ** (k / 2)) for k in range(2, 23)})], dtype=float)
-    lines = [
-        "| runs | dimensions | a run, p ≤ 0.05 | directed | same way | signs, p ≤ 0.05 |",
-        "|---" * 6 + "|",
-    ]
+    yield from [f"{replicates:,} replicates.", ""]
+    yield from head(
+        "runs",
+        "dimensions",
+        "a run, p ≤ 0.05",
+        "directed",
+        "same way",
+        "signs, p ≤ 0.05",
+    )
     for n, dimensions in ((3, 1000), (5, 1000), (8, 1000), (5, 10)):
         single, directed, alike, signs = [], [], [], []
         for k in range(replicates):
@@ -96,10 +102,9 @@ def directions(replicates: int) -> str:
             )
             alike.append(s.low > 0 and s.p_random < 0.05)
             signs.append(s.p_signs <= 0.05)
-        lines.append(
+        yield (
             f"| {n} | {dimensions:,} | {share(single)} | {share(directed)} | {share(alike)} | {share(signs)} |"
         )
-    return "\n".join(lines) + "\n"
 
 
 def walk(rng: np.random.Generator, lengths: np.ndarray, dimensions: int) -> np.ndarray:
@@ -139,13 +144,19 @@ NULLS: dict[str, Curves] = {
 }
 
 
-def explanations(replicates: int) -> str:
+def explanations(replicates: int) -> Lines:
     """Percent called explained, of curves without connection and of one that its regressor drives."""
     rng = np.random.default_rng(2)
-    lines = [
-        "| curves, two regressors | R² within | within, p against walks ≤ 0.05 | R² left out | 4 runs | 5 runs | 8 runs |",
-        "|---" * 7 + "|",
-    ]
+    yield from [f"{replicates:,} replicates.", ""]
+    yield from head(
+        "curves, two regressors",
+        "R² within",
+        "within, p against walks ≤ 0.05",
+        "R² left out",
+        "4 runs",
+        "5 runs",
+        "8 runs",
+    )
     for name, curves in NULLS.items():
         inside: list[bool] = []
         r2: list[float] = []
@@ -163,7 +174,7 @@ def explanations(replicates: int) -> str:
                         fit = fit_curve(y[0], x[0], EVEN, n_boot=19, n_walks=99, seed=k)
                         inside.append(fit.p <= 0.05)
                         r2.append(fit.r2)
-        lines.append(
+        yield (
             f"| {name} | {np.mean(r2):.2f} | {share(inside)} | {np.mean(left_out):.2f} | "
             f"{' | '.join(share(r) for r in rejected.values())} |"
         )
@@ -177,30 +188,16 @@ def explanations(replicates: int) -> str:
                 rejected[n].append(
                     held_out(y, np.stack([x, monotone(rng, n)], axis=2), EVEN, seed=k).p <= 0.05
                 )
-        lines.append(
+        yield (
             f"| the first drives it, and a walk of {noise:g} a step | | | | {' | '.join(share(r) for r in rejected.values())} |"
         )
-    return "\n".join(lines) + "\n"
 
 
 TABLES = {"leads": leads, "directions": directions, "explanations": explanations}
 
 
-def main() -> int:
-    """Make the tables."""
-    parser = argparse.ArgumentParser(description="Calibrates questions about order and trajectories.")
-    parser.add_argument("--replicates", type=int, default=1000)
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/statistics.md")
-    given = parser.parse_args()
-    for mark, make in TABLES.items():
-        text = f"{given.replicates:,} replicates.\n\n{make(given.replicates)}"
-        print(text, flush=True)
-        if given.write:
-            before, _, rest = PAGE.read_text(encoding="utf-8").partition(f"<!-- {mark} -->\n")
-            after = rest.partition("<!-- end -->")[2]
-            PAGE.write_text(f"{before}<!-- {mark} -->\n{text}<!-- end -->{after}", encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    make_tables(
+        "Calibrates questions about order and trajectories.",
+        {"leads": leads, "directions": directions, "explanations": explanations},
+    )

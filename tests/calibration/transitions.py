@@ -6,10 +6,8 @@ Prints four tables (minutes on one core); --write puts them into docs/statistics
 with 100 replicates.
 """
 
-import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +16,12 @@ from queries.stats.few_runs import share_interval
 from queries.stats.serial_noise import autoregressive
 from queries.stats.smooth_null import SmoothNull
 from queries.stats.transition_verdict import LEAST_EXCESS
+from tests.calibration.tables import Lines, make_tables
 
 Floats = NDArray[np.float64]
 Curve = Callable[[Floats], Floats]
 Sizes = Callable[[Floats], Floats]
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "statistics.md"
 LEVEL = 0.05
 PROMISED_ERRORS, PROMISED_POWER = 0.065, 0.9
 # enough to decide at 5 %
@@ -118,7 +116,7 @@ def rejections(
     noise = autoregressive(rng, np.ones(replicates), np.full(replicates, rho), len(clean)).astype(float)
     noise *= np.broadcast_to(sigma, len(clean))[:, None]
     found = null.test(clean[:, None] + noise, most_draws=DRAWS)
-    return int((found.p <= LEVEL).sum()), int((found.p_linear <= LEVEL).sum())
+    return int((found.jump & (found.p <= LEVEL)).sum()), int((found.jump & (found.p_linear <= LEVEL)).sum())
 
 
 def rows(curves: Mapping[str, Curve], replicates: int) -> Iterator[tuple[str, str, str, int, int]]:
@@ -168,7 +166,7 @@ def beyond(replicates: int) -> str:
         clean = curve(null.times)
         noise = 0.01 * draw(np.random.default_rng(0), len(clean), replicates)
         found = null.test((clean / np.ptp(clean))[:, None] + noise, most_draws=DRAWS)
-        rejected = found.p <= LEVEL
+        rejected = found.jump & (found.p <= LEVEL)
         called = rejected & (found.excess >= LEAST_EXCESS)
         lines.append(f"| {name} | {100 * rejected.mean():.1f} | {100 * called.mean():.1f} |")
         print(lines[-1], flush=True)
@@ -177,26 +175,24 @@ def beyond(replicates: int) -> str:
 
 def main() -> int:
     """Make the tables."""
-    parser = argparse.ArgumentParser(description="Calibrates the test for transitions.")
-    parser.add_argument("--replicates", type=int, default=1000)
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/statistics.md")
-    given = parser.parse_args()
-    n = given.replicates
-    low, high = share_interval(round(LEVEL * n), n)
-    text = {
-        "type-i": f"{n:,} replicates; 5 % is {100 * low:.1f} to {100 * high:.1f} % by chance alone.\n\n{table(NULLS, n)}",
-        "growing": f"{n // 2:,} replicates.\n\n{growing(n // 2)}",
-        "beyond": f"{n // 5:,} replicates.\n\n{beyond(n // 5)}",
-        "power": f"{n // 5:,} replicates.\n\n{table(TRANSITIONS, n // 5)}",
-    }
-    print("\n".join(text.values()))
-    if given.write:
-        page = PAGE.read_text(encoding="utf-8")
-        for name, found in text.items():
-            before, _, rest = page.partition(f"<!-- {name} -->\n")
-            after = rest.partition("<!-- end -->")[2]
-            page = f"{before}<!-- {name} -->\n{found}<!-- end -->{after}"
-        PAGE.write_text(page, encoding="utf-8")
+
+    def type_i(n: int) -> Lines:
+        low, high = share_interval(round(LEVEL * n), n)
+        yield f"{n:,} replicates; 5 % is {100 * low:.1f} to {100 * high:.1f} % by chance alone.\n"
+        yield table(NULLS, n).rstrip("\n")
+
+    def shorter(by: int, make: Callable[[int], str]) -> Callable[[int], Lines]:
+        return lambda n: (f"{n // by:,} replicates.\n", make(n // by).rstrip("\n"))
+
+    make_tables(
+        "Calibrates the test for transitions.",
+        {
+            "type-i": type_i,
+            "growing": shorter(2, growing),
+            "beyond": shorter(5, beyond),
+            "power": shorter(5, lambda n: table(TRANSITIONS, n)),
+        },
+    )
     return 0
 
 

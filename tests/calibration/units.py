@@ -5,21 +5,19 @@
 Prints a table (minutes on one core); --write puts it into docs/statistics.md. The tests of the suite run some of its cells.
 """
 
-import argparse
-import sys
 from collections.abc import Callable
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 
 from queries.stats.held_out import held_out, standardised
+from queries.stats.index_slope import index_slope
 from queries.stats.over_units import Shared, mean_over_units, share_over_units
 from queries.stats.shared_direction import shared_direction
+from tests.calibration.tables import Lines, head, make_tables
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "statistics.md"
-MARK = "units"
 POINTS, DIMENSIONS = 40, 300
+TOKENS = 2000
 EVEN = np.full(POINTS, 1 / POINTS)
 Found = Callable[[np.random.Generator, int, float, float, Shared], bool]
 
@@ -78,20 +76,30 @@ def an_explanation(rng: np.random.Generator, n: int, inits: float, orders: float
     return held_out(y, x, EVEN, shared=shared, seed=int(rng.integers(2**31))).p <= 0.05
 
 
+def a_slope(rng: np.random.Generator, n: int, inits: float, orders: float, shared: Shared) -> bool:
+    """Whether agreement that changes with difficulty in some inits and back in others is said to change in runs at large."""
+    of_init, of_order = seeds(n)
+    bends = inits * rng.normal(size=n)[of_init] + orders * rng.normal(size=n)[of_order]
+    classes = np.arange(TOKENS) % 10
+    own = 0.3 * np.exp(0.5 * np.clip(bends, -2, 2)[:, None] * (classes - 4.5) / 9)
+    values = np.sqrt(1 - own) * rng.normal(size=TOKENS) + np.sqrt(own) * rng.normal(size=(n * n, TOKENS))
+    documents = np.arange(TOKENS) * 10 // TOKENS
+    return index_slope(values, classes, classes, documents, shared=shared).p <= 0.05
+
+
 ASKED: dict[str, tuple[Found, int]] = {
     "a mean of 0 differs from it": (a_mean, 4),
     "a half is most, or few (10% allowed)": (a_share, 5),
     "runs go one way": (a_way, 4),
     "curves explain others": (an_explanation, 3),
+    "agreement changes with difficulty": (a_slope, 3),
 }
 
 
-def table(replicates: int) -> str:
+def table(replicates: int) -> Lines:
     """Markdown: a row per question and effects of seeds; percent found with seeds counted, and with runs counted."""
-    lines = [
-        "| said of runs, of which none is so | inits × orders | effects | by seed | by run |",
-        "|---" * 5 + "|",
-    ]
+    yield from [f"{replicates:,} replicates.", ""]
+    yield from head("said of runs, of which none is so", "inits × orders", "effects", "by seed", "by run")
     for name, (found, n) in ASKED.items():
         for effects in ((1.0, 0.0), (1.0, 1.0)):
             rates = []
@@ -99,24 +107,8 @@ def table(replicates: int) -> str:
                 rng = np.random.default_rng(0)
                 rates.append(np.mean([found(rng, n, *effects, shared) for _ in range(replicates)]))
             which = "init" if effects[1] == 0 else "init and order"
-            lines.append(f"| {name} | {n} × {n} | {which} | {100 * rates[0]:.1f} | {100 * rates[1]:.1f} |")
-            print(lines[-1], flush=True)
-    return "\n".join(lines) + "\n"
-
-
-def main() -> int:
-    """Make the table."""
-    parser = argparse.ArgumentParser(description="Calibrates what is said of runs that share seeds.")
-    parser.add_argument("--replicates", type=int, default=1000)
-    parser.add_argument("--write", action="store_true", help="put the table into docs/statistics.md")
-    given = parser.parse_args()
-    text = f"{given.replicates:,} replicates.\n\n{table(given.replicates)}"
-    if given.write:
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition(f"<!-- {MARK} -->\n")
-        after = rest.partition("<!-- end -->")[2]
-        PAGE.write_text(f"{before}<!-- {MARK} -->\n{text}<!-- end -->{after}", encoding="utf-8")
-    return 0
+            yield f"| {name} | {n} × {n} | {which} | {100 * rates[0]:.1f} | {100 * rates[1]:.1f} |"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    make_tables("Calibrates what is said of runs that share seeds.", {"units": table})

@@ -5,18 +5,14 @@
 Prints two tables (minutes on one core); --write puts them into docs/statistics.md. The tests of the suite run two of the cells.
 """
 
-import argparse
-import sys
 from itertools import permutations
-from pathlib import Path
 
 import numpy as np
 
 from queries.stats.means import mean_interval
 from queries.stats.universal import highest_by_chance, universal_shares
+from tests.calibration.tables import Lines, head, make_tables
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "statistics.md"
-MARK = "universal-neurons"
 THRESHOLD = 0.5
 RUNS = (3, 5, 10)
 PARTNERS = (0.0, 0.05, 0.15)
@@ -82,36 +78,20 @@ def _highest(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return highest
 
 
-def table(replicates: int) -> str:
+def table(replicates: int) -> Lines:
     """Markdown: shares of intervals that hold the truth, then excess without a counterpart."""
-    lines = [f"| runs | {' | '.join(f'{sd:g}' for sd in PARTNERS)} |", "|---" * (1 + len(PARTNERS)) + "|"]
+    yield from [f"{replicates:,} replicates.", ""]
+    yield from head("runs", *(f"{sd:g}" for sd in PARTNERS))
     for n_runs in RUNS:
         cells = [held(n_runs, sd, replicates) for sd in PARTNERS]
-        lines.append(f"| {n_runs} | {' | '.join(f'{100 * a:.1f} ({100 * b:.1f})' for a, b in cells)} |")
-        print(lines[-1], flush=True)
-    columns = " | ".join(f"{100 * share:g}%" for share in FIRING)
-    lines += ["", f"| tokens | {columns} | √(2 ln m / n) |", "|---" * (2 + len(FIRING)) + "|"]
+        yield f"| {n_runs} | {' | '.join(f'{100 * a:.1f} ({100 * b:.1f})' for a, b in cells)} |"
+    yield ""
+    yield from head("tokens", *(f"{100 * share:g}%" for share in FIRING), "√(2 ln m / n)")
     for n_tokens in TOKENS:
         found = [unrelated(n_tokens, share) for share in FIRING]
         told = " | ".join(f"{mean:.3f}" + (f", {100 * high:.0f}%" if high else "") for mean, high in found)
-        lines.append(f"| {n_tokens:,} | {told} | {highest_by_chance(n_tokens, CANDIDATES):.3f} |")
-        print(lines[-1], flush=True)
-    return "\n".join(lines) + "\n"
-
-
-def main() -> int:
-    """Make the tables."""
-    parser = argparse.ArgumentParser(description="Calibrates shares of universal neurons.")
-    parser.add_argument("--replicates", type=int, default=1000)
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/statistics.md")
-    given = parser.parse_args()
-    text = f"{given.replicates:,} replicates.\n\n{table(given.replicates)}"
-    if given.write:
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition(f"<!-- {MARK} -->\n")
-        after = rest.partition("<!-- end -->")[2]
-        PAGE.write_text(f"{before}<!-- {MARK} -->\n{text}<!-- end -->{after}", encoding="utf-8")
-    return 0
+        yield f"| {n_tokens:,} | {told} | {highest_by_chance(n_tokens, CANDIDATES):.3f} |"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    make_tables("Calibrates shares of universal neurons.", {"universal-neurons": table})

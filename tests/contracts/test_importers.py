@@ -11,9 +11,13 @@ from archive.errors import UnknownName
 from archive.manifest import FACT_TABLES
 from archive.records import MEASURED_HERE, Checkpoint, Quantity, Run, Source
 from archive.shard import ShardBuilder
+from ingest.importers import grokking_runs
 from ingest.importers.base import IMPORTERS, Block, Damaged, Importer, ImportFile, Parsed, importer
 from ingest.importers.files import HEAD_BYTES, head_text, is_parquet, mapping_beside, parquet_columns
+from ingest.importers.published_models import Setting
 from ingest.measure import MEASURES
+from ingest.measuring.measured import MeasuredValue
+from ingest.models.loaded import LoadedModel
 from ingest.registry import RegistrationRefused
 from tests.ingest.importers.making import SAMPLES
 
@@ -172,6 +176,22 @@ def test_a_file_cut_off_anywhere_is_refused_or_misses_whole_records_at_its_end(
         assert rows <= whole
 
 
+@pytest.fixture
+def measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same weights are measured once: damage beside them makes no difference to that."""
+    measure = grokking_runs.measure_model
+    known: dict[tuple[str, str], list[MeasuredValue]] = {}
+
+    def once(model: LoadedModel, setting: Setting) -> list[MeasuredValue]:
+        key = model.weights_hash, repr(setting)
+        if key not in known:
+            known[key] = measure(model, setting)
+        return known[key]
+
+    monkeypatch.setattr(grokking_runs, "measure_model", once)
+
+
+@pytest.mark.usefixtures("measured_once")
 @pytest.mark.parametrize("reader", FORMATS)
 def test_a_flipped_byte_is_refused_or_read_but_never_a_crash(reader: type[Importer], tmp_path: Path) -> None:
     path = sample(reader, tmp_path)

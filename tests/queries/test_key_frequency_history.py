@@ -107,7 +107,7 @@ def test_a_seed_that_decides_the_choice_is_named(simulation: Simulation) -> None
     assert "pairs with one init share 100% of their frequencies" in answer.sentence
     # what the permutation tells is not listed as untold
     assert not any("may be the initial weights' or the split's" in line for line in answer.limits)
-    assert any("share seeds (4 init, 4 split)" in line for line in answer.limits)
+    assert any("share seeds (4 init and 4 split)" in line for line in answer.limits)
 
 
 def test_since_when_final_frequencies_lead_is_told_from_since_when_the_rule_names_them(

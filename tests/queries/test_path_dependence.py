@@ -7,7 +7,7 @@ import pytest
 
 from archive.errors import UsageError
 from queries.path_dependence import path_dependence
-from queries.stats.path_index import path_index, strata_of
+from queries.stats.path_index import SEEDS_METHOD, path_index, strata_of
 from tests.queries.language import losses, plant_texts
 from tests.queries.simulated import Simulation
 
@@ -121,3 +121,28 @@ def test_runs_that_repeat_nothing_are_refused_with_the_repair(simulation: Simula
         losses(simulation, name, 5, 9 + HARD)
     with pytest.raises(UsageError, match=r"none of these 2 run\(s\) repeats another .*\[seeds\]"):
         path_dependence(simulation.commit())
+
+
+def test_nine_runs_of_three_inits_and_orders_are_three(simulation: Simulation) -> None:
+    plant_texts(simulation, SURPRISAL)
+    rng = np.random.default_rng(3)
+    values = []
+    for k in range(9):
+        run = simulation.run(f"r{k}", init_seed=k // 3, data_order_seed=k % 3)
+        values.append(9 + HARD + 0.7 * COMMON + (0.3 + 0.3 * (k // 3)) * rng.normal(size=(N, LENGTH)))
+        for step in (4, 5):
+            losses(simulation, run, step, values[-1] + 0.01 * (5 - step))
+    answer = path_dependence(simulation.commit(), strata=6)
+    of = np.arange(9)
+    expected = path_index(
+        np.stack(values).astype(np.float32).astype(float).reshape(9, -1),
+        strata_of(HARD.ravel(), 6),
+        np.repeat(np.arange(N) // 2, LENGTH),
+        shared=[of // 3, of % 3],
+    )
+
+    assert (answer.ci_low, answer.ci_high) == pytest.approx((expected.low, expected.high), rel=1e-4)
+    assert "(9 runs, 3 independent inits, 95% interval" in answer.sentence
+    assert answer.ci_method == SEEDS_METHOD
+    assert answer.provenance.shared_seeds == ()
+    assert any("share seeds (3 init and 3 order)" in line for line in answer.limits)

@@ -201,6 +201,69 @@ def test_several_benchmarks_are_series_of_one_call(simulation: Simulation) -> No
         phase_transitions(simulation.commit(), measure="benchmark.ppl", tasks=("winogrande",))
 
 
+def item_curves(seed: int, n: int = 24) -> np.ndarray:
+    """(step, item): log-likelihoods that rise smoothly by about as much."""
+    rng = np.random.default_rng(seed)
+    rise = np.log2(STEPS)[:, None] / 17
+    return 3 * rise * rng.uniform(0.9, 1.1, n) - 4 + 0.03 * rng.normal(size=(len(STEPS), n))
+
+
+def test_a_question_that_is_learned_at_once_is_found_among_the_others(simulation: Simulation) -> None:
+    for k, run in enumerate(simulation.seeds(2)):
+        values = item_curves(k)
+        values[:, 7] = 3 * rising(STEPS, 700, width=0.15) - 4 + noise(k, scale=0.03)
+        for step, of_step in zip(STEPS, values, strict=True):
+            simulation.items(run, step, of_step)
+    archive = simulation.commit()
+    answer = phase_transitions(archive, measure="item.loss", items=True, draws=999)
+    named = phase_transitions(archive, measure="item.loss", items=True, series=("item 7",), draws=999)
+    (mean, _) = phase_transitions(archive, measure="item.loss", draws=999).table.to_pylist()
+    major = [(r["run"], r["series"]) for r in answer.table.to_pylist() if r["class"] == "major_transition"]
+
+    assert answer.table.num_rows == 48
+    assert answer.table["series"].to_pylist()[:11] == [f"item {k}" for k in range(11)]
+    assert major == [("s0", "item 7"), ("s1", "item 7")]
+    for row in named.table.to_pylist():
+        assert (row["class"], row["controls"], row["beyond"]) == ("major_transition", 23, 1.0)
+    # the same item in every run: one row each, over runs
+    found = {r["series"]: (r["n_runs"], r["n_major"]) for r in answer.summary.to_pylist()}  # type: ignore[union-attr]
+    assert found["item 7"] == (2, 2)
+    assert (mean["series"], mean["class"]) == ("", "none")
+    assert any("other items are its controls" in line for line in answer.limits)
+
+
+def test_items_that_all_change_at_once_are_no_transitions_of_their_own(simulation: Simulation) -> None:
+    (run,) = simulation.seeds(1)
+    values = item_curves(0) / 10 + 3 * rising(STEPS, 700, width=0.15)[:, None]
+    for step, of_step in zip(STEPS, values, strict=True):
+        simulation.items(run, step, of_step)
+    answer = phase_transitions(simulation.commit(), measure="item.loss", items=True, draws=99)
+    major = [r for r in answer.table.to_pylist() if r["class"] == "major_transition"]
+
+    assert len(major) <= 2
+    assert all(r["beyond"] >= 0.95 for r in major)
+    assert sum("matched series of the run change less" in r["why"] for r in answer.table.to_pylist()) >= 22
+
+
+def test_smooth_items_are_hardly_ever_called_sharp(simulation: Simulation) -> None:
+    """Of 120 smooth ones none is found; those of right answers are not even where they are sharp."""
+    (run,) = simulation.seeds(1)
+    turned = Quantity(measure=measure("benchmark_item.acc", "fact_item", scope="item"), encoding=GRID)
+    for k, (step, of_step) in enumerate(zip(STEPS, item_curves(3, 120), strict=True)):
+        simulation.items(run, step, of_step)
+        simulation.items(run, step, np.array([0.0, float(STEPS[k] > 700)]), quantity=turned)
+    archive = simulation.commit()
+    likelihoods = phase_transitions(archive, measure="item.loss", items=True, draws=999)
+    right = phase_transitions(archive, measure="benchmark_item.acc", items=True, draws=999)
+
+    assert not {"major_transition", "minor_transition"} & set(likelihoods.table["class"].to_pylist())
+    assert likelihoods.table["p"].to_numpy().mean() == pytest.approx(0.5, abs=0.1)
+    assert right.table["why"].to_pylist() == [
+        "the values do not change",
+        "only the discrete metric is there, which is sharp where items are alike",
+    ]
+
+
 def test_gaps_name_the_steps_that_would_close_them(simulation: Simulation) -> None:
     steps = [2**k for k in range(9)] + list(range(1000, 20_001, 1000))
     for k, run in enumerate(simulation.seeds(2)):
@@ -243,6 +306,10 @@ def test_bad_questions_are_refused(simulation: Simulation) -> None:
         phase_transitions(archive, measure="head.previous_token", series=("L9H9",))
     with pytest.raises(UsageError, match="16 series, more than most=10"):
         phase_transitions(archive, measure="head.previous_token", most=10)
+    with pytest.raises(UsageError, match=r"head\.previous_token has no items"):
+        phase_transitions(archive, measure="head.previous_token", items=True)
+    with pytest.raises(UsageError, match="leave tasks out"):
+        phase_transitions(archive, tasks=("arc",), items=True)
     with pytest.raises(UsageError, match="greater than or equal to 99"):
         phase_transitions(archive, draws=5)
 

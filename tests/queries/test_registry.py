@@ -96,6 +96,10 @@ def test_parameters_are_checked_and_named_in_errors(simulation: Simulation) -> N
     assert ask(archive, k="3").parameters == {"k": 3}
     with pytest.raises(UsageError, match="what_now: k='three': Input should be a valid integer"):
         ask(archive, k="three")
+    with pytest.raises(
+        UsageError, match=r"predictor='loss': expected a list of values, such as predictor=\['loss'\]"
+    ):
+        find_query("predict_onset").ask(archive, predictor="loss")
     with pytest.raises(UnknownName, match="no parameter of what_now 'kk'; did you mean 'k'"):
         ask(archive, kk=3)
 

@@ -10,6 +10,7 @@ from archive.errors import UsageError
 from archive.records import Encoding, Part, Quantity
 from archive.store import Archive
 from queries.reading.matched_neurons import NeuronVector
+from queries.reading.units import Units
 from queries.reading.universal_tables import STATISTICS as STATISTICS_OF
 from queries.reading.universal_tables import Averaged, trait_rows
 from queries.universal_neurons import universal_neurons
@@ -100,7 +101,7 @@ def test_traits_of_neurons_that_are_universal_at_random_are_told_seldom() -> Non
             high = np.where(rng.random(60) < 0.2, 0.9, 0.1)
             runs.append(Averaged(run, 100, 3, layers, high))
             known[run] = {name: NeuronVector(layers, rng.normal(size=60)) for name in STATISTICS_OF}
-        rows = trait_rows(runs, known, 0.5, 0.95)
+        rows = trait_rows(runs, known, 0.5, 0.95, Units((0, 1, 2, 3), {}))
         told += any(r["low"] > 0.5 or r["high"] < 0.5 for r in rows)
     assert told <= 12
 

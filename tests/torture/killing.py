@@ -70,8 +70,11 @@ def killed_workers(folder: Path, rng: random.Random, seconds: float) -> Outcome:
 
 
 def killed_committer(folder: Path, rng: random.Random, seconds: float) -> Outcome:
-    """The committer killed at every step of a commit, one after the other, and run again."""
-    del rng, seconds  # there is nothing to choose: every step has its turn
+    """The committer killed at every step of a commit, one after the other, and run again.
+
+    Without seconds of its own it is killed at one step of each kind while nothing is committed, and at each one after.
+    """
+    del rng  # there is nothing to choose: every step has its turn
     outcome = Outcome()
     layout = new_archive(folder)
     b = unit("r-9", range(30))  # the same results again, replacing: deletes and inserts
@@ -88,7 +91,9 @@ def killed_committer(folder: Path, rng: random.Random, seconds: float) -> Outcom
     outcome.check(ending[0] == "done", f"the commit without a kill ended with {ending}")
     after = contents(layout)
     outcome.notes.append(f"{len(steps)} steps: {' '.join(dict.fromkeys(steps))}")
-    for at in range(len(steps)):
+    last = {name: at for at, name in enumerate(steps)}
+    few = {*last.values(), *range(last["after commit"], len(steps))}
+    for at in range(len(steps)) if seconds else sorted(few):
         outcome.rounds += 1
         victim = copy_archive(Layout.of(prepared / "x.duckdb"), folder / f"kill{at}")
         seen, ending = run_commit(victim, kill_at=at)

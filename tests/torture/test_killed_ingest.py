@@ -1,4 +1,4 @@
-"""kill -9 of the parent or of a worker at random moments, then the same command: the same content.
+"""kill -9 of a worker and of the parent at random moments, then the same command: the same content.
 
 One round by default; PATHSCOPE_TORTURE_ROUNDS=50 for a long night, PATHSCOPE_TORTURE_SEED to repeat one.
 """
@@ -22,14 +22,15 @@ from tests.torture.invariants import broken
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROUNDS = int(os.environ.get("PATHSCOPE_TORTURE_ROUNDS", "1"))
 SEED = int(os.environ.get("PATHSCOPE_TORTURE_SEED", "0"))
-KILLS = 2
+# what is killed in the first call, one after the other; the calls after it go on to the end
+VICTIMS = ("worker", "parent")
 STUDY = """
 name = "tortured"
 [train]
 steps = 600
 task_params = { p = 7, frac_train = 0.5 }
 model = { d_model = 16, n_heads = 2, d_mlp = 32 }
-checkpoints = { every = 25 }
+checkpoints = { every = 50 }
 [seeds]
 init = "0..3"
 split = "0..3"
@@ -90,24 +91,26 @@ def test_whatever_is_killed_whenever(round_: int, tmp_path: Path, undisturbed: l
     luck = random.Random(1000 * SEED + round_)
     study, archive = tmp_path / "study.toml", tmp_path / "x.duckdb"
     study.write_text(STUDY)
-    history: list[tuple[str, float, int | None]] = []
-    while not history or history[-1][2] != 0:
-        assert len(history) < 3 * KILLS, history
+    kills: list[tuple[str, float]] = []
+    ended: list[int] = []
+    while not ended or ended[-1] != 0:
+        assert len(ended) < 3, (kills, ended)
         running = start(study, archive)
-        victim, after = luck.choice(["parent", "worker"]), luck.uniform(1.5, 9.0)
-        try:
-            running.wait(after if len(history) < KILLS else None)
-        except subprocess.TimeoutExpired:
-            workers = workers_of(running.pid)
-            if victim == "worker" and workers:
-                os.kill(luck.choice(workers), signal.SIGKILL)
-            else:
-                running.kill()
+        for victim in VICTIMS if not ended else ():
+            kills.append((victim, luck.uniform(1.5, 6.0)))
+            try:
+                running.wait(kills[-1][1])
+            except subprocess.TimeoutExpired:
+                workers = workers_of(running.pid)
+                if victim == "worker" and workers:
+                    os.kill(luck.choice(workers), signal.SIGKILL)
+                else:
+                    running.kill()
         said = running.communicate()[1]
-        history.append((victim, after, running.returncode))
+        ended.append(running.returncode)
         assert running.returncode in (0, -signal.SIGKILL, 1), said
         if running.returncode == 1:  # a worker killed twice over one unit is named, and the next call goes on
             assert "WorkerLost" in said, said
-    assert content(archive) == undisturbed, history
+    assert content(archive) == undisturbed, (kills, ended)
     assert broken(Archive(archive)) == []
     assert list(Layout.of(archive).failed.iterdir()) == []

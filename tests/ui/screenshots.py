@@ -61,7 +61,7 @@ ALBUMS: Mapping[str, tuple[Callable[[Path], Path], Mapping[str, str]]] = {
     "sizes": (sizes, {"sizes": "sizes?won=tokens&axis=compute"}),
     "search": (search, {"search": "search?text=the"}),
     "ingest": (ingestion, {"ingest": "ingest?paused=true"}),
-    "integrity": (integrity, {"integrity": "integrity"}),
+    "integrity": (integrity, {"integrity": "integrity?focus=swapped"}),
 }
 
 

@@ -5,6 +5,7 @@ import os
 import shlex
 from typing import Any
 
+import pandas as pd
 from streamlit.testing.v1 import AppTest
 
 
@@ -41,3 +42,27 @@ def figures(app: AppTest) -> list[dict[str, Any]]:
 def drawn(app: AppTest) -> dict[str, str]:
     """Alt texts of the figures by their first words."""
     return {c.proto.alt.split(" of ")[0]: c.proto.alt for c in app.get("plotly_chart")}
+
+
+def pictures(app: AppTest) -> dict[str, dict[str, Any]]:
+    """Figures by the first words of their alt texts."""
+    return {c.proto.alt.split(" of ")[0]: json.loads(c.proto.spec) for c in app.get("plotly_chart")}
+
+
+def table(app: AppTest, *columns: str) -> pd.DataFrame:
+    """The one table on the page with columns of these names."""
+    (found,) = [d.value for d in app.dataframe if set(columns) <= set(d.value.columns)]
+    return found
+
+
+def bodies(app: AppTest, words: str) -> list[str]:
+    """What the page writes in HTML of its own, where these words are in it."""
+    return [str(e.proto.body) for e in app.get("html") if words in e.proto.body]
+
+
+def assert_fine(app: AppTest) -> None:
+    """Nothing failed, every figure is told in words, and names stay text."""
+    assert not app.exception
+    assert not app.error
+    assert all(chart.proto.alt for chart in app.get("plotly_chart"))
+    assert "<img" not in texts(app).replace("\\<img", "")

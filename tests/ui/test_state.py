@@ -1,9 +1,10 @@
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -15,7 +16,7 @@ from archive.shard import ShardBuilder
 from archive.store import Archive
 from tests.ui.archives import Plan, add_run, write_archive
 from ui import state
-from ui.state import ask, target
+from ui.state import ask, open_target, target
 
 Page = Callable[..., AppTest]
 Own = Callable[[str], Path]
@@ -99,6 +100,29 @@ def test_two_archives_do_not_share_answers(tmp_path: Path) -> None:
     assert [ask(Archive(p), n_runs) for p in (one, two)] == [1, 0]
 
 
+def test_a_statement_is_sent_once_until_the_archive_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_archive(tmp_path / "x.duckdb", [Plan("a", 0, steps=(0, 1))], log=False)
+    monkeypatch.setenv("PATHSCOPE_ARCHIVE", str(path))
+    sent: list[str] = []
+    send = Archive.query
+
+    def listen(self: Archive, sql: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
+        sent.append(sql)
+        return send(self, sql, parameters)
+
+    monkeypatch.setattr(Archive, "query", listen)
+    assert [n_runs(open_target()), n_runs(open_target()), n_runs(open_target(), of="b")] == [1, 1, 0]
+    assert len(sent) == 2
+    write_archive(path, [Plan("b", 1, steps=(0, 1))], log=False)
+    assert [n_runs(open_target()), n_runs(open_target(), of="b")] == [2, 1]
+    monkeypatch.setattr(state, "SHORT", 0)
+    state._results.clear()
+    assert [n_runs(open_target()), n_runs(open_target())] == [2, 2]
+    assert (len(sent), state._results) == (6, {})
+
+
 def test_a_page_holds_nothing_open(own: Own, page: Page) -> None:
     path = own("demo")
     page(path)
@@ -168,7 +192,7 @@ for folder in sorted(Path(sys.argv[2]).iterdir()):
 
 
 def test_an_ingest_never_fails_because_of_readers_and_its_results_show_up(tmp_path: Path, page: Page) -> None:
-    n = 12
+    n = 6
     path = ensure_archive(tmp_path / "x.duckdb").database
     waiting = tmp_path / "waiting"
     for k in range(n):

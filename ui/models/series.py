@@ -33,8 +33,11 @@ UNION
 SELECT DISTINCT run_id FROM fact_log WHERE quantity_id IN (SELECT unnest($ids))"""
 
 _RUNS_SQL = """\
-SELECT run, family, condition, tokens_per_step IS NOT NULL AS has_tokens
-FROM v_run ORDER BY run_id"""
+SELECT r.run, r.family, r.condition, r.tokens_per_step IS NOT NULL AS has_tokens, coalesce(s.n, 0) AS n_suspect
+FROM v_run r
+LEFT JOIN (SELECT run_id, count(DISTINCT step) AS n FROM checkpoint WHERE integrity <> 'ok' GROUP BY run_id) s
+  ON s.run_id = r.run_id
+ORDER BY r.run_id"""
 
 # the order in which people know these
 _FIRST_PARTS = ("test", "train", "")
@@ -78,12 +81,13 @@ class Series:
 
 @dataclass(frozen=True)
 class RunNames:
-    """A run as the pickers know it."""
+    """A run as the pickers know it. n_suspect: steps at which it has a suspect checkpoint."""
 
     run: str
     family: str
     condition: str
     has_tokens: bool
+    n_suspect: int = 0
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from ui.models.compare.page import (
     PointOf,
     doubts,
     early,
+    in_full,
     late,
     points_of,
 )
@@ -75,12 +76,20 @@ def _ends(points: Mapping[str, Sequence[PointOf]]) -> CompareChoices:
     left, right = st.columns(2, gap="large")
     with left, st.container(border=True):
         run_a: str = st.selectbox("A: run", list(points), key="run_a", bind="query-params")
+        _in_full(run_a)
         step_a = _step("A: step", points[run_a], early(points[run_a]), "step_a")
     with right, st.container(border=True):
         chosen: str = st.selectbox("B: run", [SAME, *points], key="run_b", bind="query-params")
         run_b = run_a if chosen == SAME else chosen
+        _in_full(chosen)
         step_b = _step("B: step", points[run_b], late(points[run_b]), "step_b")
     return CompareChoices(run_a, step_a, run_b, step_b)
+
+
+def _in_full(run: str) -> None:
+    """The whole of a name that its box cuts: names of runs differ at their ends."""
+    if name := in_full(run):
+        st.caption(escape_markdown(name))
 
 
 def _step(label: str, points: Sequence[PointOf], first: int, key: str) -> int:

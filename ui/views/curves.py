@@ -9,7 +9,7 @@ from archive.errors import NotComparable, UsageError
 from archive.store import Archive
 from queries.loss_curves import LossCurves, loss_curves
 from queries.reading.select import select_runs
-from ui.menu import PLOTLY, share
+from ui.menu import PLOTLY, share, under
 from ui.models.address import permalink
 from ui.models.curves.figure import curve_figure, cut_intervals, figure_in_words, hidden_values
 from ui.models.curves.page import (
@@ -22,11 +22,12 @@ from ui.models.curves.page import (
     points_per_run,
 )
 from ui.models.series import Series, Variant, catalogue, first_measure, run_names, runs_with
+from ui.models.suspects import in_use, in_use_words, suspects
 from ui.models.text import escape_markdown, shorten
 from ui.pickers import run_pickers
 from ui.state import ask, show
 from ui.view import view
-from ui.widgets import empty_archive, headline, here
+from ui.widgets import empty_archive, headline, here, warn
 
 
 @view(title="Curves", order=10, section="Training", icon=":material/show_chart:", url_path="curves")
@@ -61,7 +62,7 @@ def render(archive: Archive) -> None:
     try:
         _answer(archive, series, variant, choices)
     except (NotComparable, UsageError) as error:
-        st.warning(escape_markdown(str(error)).replace("\n", "  \n"), icon=":material/help:")
+        warn(error)
 
 
 def _what(known: dict[str, Series]) -> tuple[Series, Variant, tuple[str, ...]]:
@@ -131,8 +132,15 @@ def _answer(archive: Archive, series: Series, variant: Variant, choices: Choices
     n_points = points_per_run(len(selected.runs) * len(parts))
     asked = [parameters(series, choices, selection, part) for part in parts]
     answers = [ask(archive, loss_curves, **p, max_points=n_points) for p in asked]
+    # what training loops logged is of no checkpoint
+    known = ask(archive, suspects) if choices.suspect and asked[0]["origin"] == "checkpoint" else []
+    used = in_use(known, [a.table for a in answers])
     figure = curve_figure(
-        answers, x_scale=choices.x_scale, y_scale=choices.y_scale, colour_by=choices.colour_by
+        answers,
+        x_scale=choices.x_scale,
+        y_scale=choices.y_scale,
+        colour_by=choices.colour_by,
+        in_use=used,
     )
     st.plotly_chart(
         figure,
@@ -140,17 +148,22 @@ def _answer(archive: Archive, series: Series, variant: Variant, choices: Choices
         config=PLOTLY,
         alt=figure_in_words(answers, x_scale=choices.x_scale, y_scale=choices.y_scale),
     )
+    link = permalink(here(), choices)
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.caption(_key(answers, choices))
         share(
-            link=permalink(here(), choices),
+            link=link,
             python="\n".join(a.python for a in answers),
             sql=";\n\n".join(a.sql for a in answers),
             csv=lambda: as_csv([loss_curves(archive, **p) for p in asked]),
             name=shorten(series.measure, 60).replace(" ", "_"),
         )
-    _limits(answers, choices, n_drawn, n_groups)
-    _ends(answers)
+    # one colour a run draws no mean
+    bands = [a.bands for a in answers] if choices.colour_by == "condition" else []
+    for line in in_use_words(used):
+        st.caption(escape_markdown(line))
+    _limits(answers, choices, n_drawn, n_groups, cut=cut_intervals(figure, bands))
+    _ends(answers, link)
 
 
 def _key(answers: Sequence[LossCurves], choices: Choices) -> str:
@@ -162,11 +175,12 @@ def _key(answers: Sequence[LossCurves], choices: Choices) -> str:
     return f"Thin lines are runs. Thick lines and bands: mean and {answers[0].ci_level:.0%} interval over the runs."
 
 
-def _ends(answers: Sequence[LossCurves]) -> None:
+def _ends(answers: Sequence[LossCurves], link: str) -> None:
     level = f"{answers[0].ci_level:.0%}"
+    table = ends(answers)
     number = partial(st.column_config.NumberColumn, format="%.4g")
     st.dataframe(
-        ends(answers),
+        table,
         key="ends",
         hide_index=True,
         alt="Mean and interval of each curve at the last point that all of its runs have",
@@ -182,18 +196,22 @@ def _ends(answers: Sequence[LossCurves]) -> None:
             "sd": number("SD over runs"),
         },
     )
+    with under("Where the curves end: at the last point that all runs of a condition have."):
+        share(
+            link=link,
+            python="\n".join(f"{a.python}.summary" for a in answers),
+            sql=";\n\n".join(a.sql for a in answers),
+            csv=lambda: table,
+            name="ends_of_curves",
+        )
 
 
-def _limits(answers: Sequence[LossCurves], choices: Choices, n_drawn: int, n_groups: int) -> None:
+def _limits(
+    answers: Sequence[LossCurves], choices: Choices, n_drawn: int, n_groups: int, *, cut: int
+) -> None:
     """What is not in the picture, always in sight, and what the picture cannot tell."""
-    on_log = choices.y_scale == "log"
-    told, fine = notes(
-        answers,
-        n_drawn=n_drawn,
-        n_groups=n_groups,
-        hidden=hidden_values(answers) if on_log else 0,
-        below=cut_intervals(answers) if on_log else 0,
-    )
+    hidden = hidden_values(answers) if choices.y_scale == "log" else 0
+    told, fine = notes(answers, n_drawn=n_drawn, n_groups=n_groups, hidden=hidden, cut=cut)
     for line in told:
         st.caption(f":material/info: {escape_markdown(line)}")
     if fine:

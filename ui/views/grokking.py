@@ -6,7 +6,8 @@ from archive.errors import NotComparable, UsageError
 from archive.store import Archive
 from queries.grokking_progress import Frequencies, GrokkingProgress, grokking_progress
 from queries.key_frequency_history import Rule
-from ui.models.grokking.progress import GrokkingChoices, runs_of
+from ui.models.grokking.progress import GrokkingChoices, has_split, runs_of
+from ui.models.grokking.runs import runs_asked
 from ui.models.grokking.seed_frequencies import RULES
 from ui.models.grokking.spectrum import SpectrumSteps, spectrum_steps
 from ui.models.grokking.transition_grid import EVENTS, TEST_ACCURACY
@@ -19,10 +20,14 @@ from ui.parts.grokking.times import draw_times
 from ui.pickers import pick_step, run_pickers, scale_picker
 from ui.state import ask, show
 from ui.view import view
-from ui.widgets import empty_archive, guarded, headline, to_fill, warn
+from ui.widgets import CANNOT, empty_archive, guarded, headline, say, to_fill, warn
 
 FREQUENCIES: tuple[Frequencies, ...] = ("auto", "final", "current")
 SECTIONS = ("Progress", "Spectrum over training", "Frequencies by seed", "Transition times by init × split")
+NO_SPLIT = (
+    "These runs have no train and test split, so none memorises first and generalises later: nothing on this page is about "
+    "them. [Transitions](transitions) says when their measures change."
+)
 
 
 @view(title="Grokking", order=14, section="Training", icon=":material/lightbulb:", url_path="grokking")
@@ -36,9 +41,11 @@ def render(archive: Archive) -> None:
     with st.sidebar:
         runs = run_pickers(known)
     try:
+        asked = ask(archive, runs_asked, runs=runs)
+        say(asked.words, [], CANNOT)
         # word for word what `_progress` asks where the address names no frequencies: one answer for both
         progress = ask(
-            archive, grokking_progress, runs=runs.selection, frequencies=FREQUENCIES[0], **which(runs)
+            archive, grokking_progress, runs=asked.runs.selection, frequencies=FREQUENCIES[0], **which(runs)
         )
     except NotComparable as error:
         warn(error)
@@ -48,10 +55,13 @@ def render(archive: Archive) -> None:
         )
         to_fill(words, "pathscope ingest STUDY.toml --fill loss --fill accuracy", str(error))
     else:
-        _sections(archive, runs, progress)
+        if not has_split(progress):
+            st.info(NO_SPLIT, icon=":material/help:")
+            return
+        _sections(archive, runs, asked.runs, progress)
 
 
-def _sections(archive: Archive, runs: RunChoice, first: GrokkingProgress) -> None:
+def _sections(archive: Archive, runs: RunChoice, asked: RunChoice, first: GrokkingProgress) -> None:
     """The controls of all sections come first, so that the link of each has the choices of all."""
     boxes = []
     for title in SECTIONS:
@@ -67,7 +77,7 @@ def _sections(archive: Archive, runs: RunChoice, first: GrokkingProgress) -> Non
     with boxes[3]:
         event, level = _when()
     choices = GrokkingChoices(focus, shown, frequencies, x_scale, y_scale, matrix, step, rule, event, level)
-    page = GrokkingPage(archive, runs, choices)
+    page = GrokkingPage(archive, runs, choices, asked)
     with boxes[0]:
         guarded(lambda: draw_progress(page, _progress(page)))
     keys = key_frequencies(page)
@@ -83,7 +93,7 @@ def _progress(page: GrokkingPage) -> GrokkingProgress:
     return ask(
         page.archive,
         grokking_progress,
-        runs=page.runs.selection,
+        runs=page.asked.selection,
         frequencies=page.choices.frequencies,
         **page.which,
     )

@@ -15,6 +15,8 @@ from ui.models.component_sets import (
 )
 from ui.models.heads.page import CURVES, HeadChoices, best_head, first_label, head_names
 from ui.models.series import RunChoice
+from ui.models.suspects import at_step, suspects
+from ui.models.text import escape_markdown
 from ui.parts.component_page import component_page
 from ui.parts.heads.attention import draw_attention
 from ui.parts.heads.detail import draw_beside, draw_curves, known_head
@@ -92,6 +94,9 @@ def _page(archive: Archive, runs: RunChoice, sets: list[ComponentSet]) -> None:
         y_scale=y_scale,
     )
     page = HeadsPage(archive, runs, chosen, measured, choices)
+    if runs.suspect:
+        for line in at_step(ask(archive, suspects), (focus,), step):
+            box.warning(escape_markdown(line))
     with below:
         found = known_head(page)
     with looks:

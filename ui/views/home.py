@@ -3,12 +3,16 @@
 import streamlit as st
 
 from archive.store import Archive
-from ui.menu import CAMERA_ONLY
+from queries.results import readable_sql
+from ui.menu import CAMERA_ONLY, share, under
+from ui.models.address import permalink
+from ui.models.copies import in_python
 from ui.models.home.coverage import (
     FAILED,
     FULL,
     HALF,
     NONE,
+    STEPS_SQL,
     SUSPECT,
     Coverage,
     coverage,
@@ -16,11 +20,11 @@ from ui.models.home.coverage import (
     coverage_in_words,
     families,
 )
-from ui.models.home.page import Overview, measures, overview, questions
+from ui.models.home.page import MEASURES_SQL, HomeChoices, Overview, measures, overview, questions
 from ui.models.text import count, escape_markdown, plural, shorten, size
 from ui.state import ask, show
 from ui.view import discover, view
-from ui.widgets import empty_archive, headline, when
+from ui.widgets import empty_archive, headline, here, when
 
 MOST_ROWS = 12  # a longer table scrolls by itself, so that the page does not
 
@@ -35,8 +39,7 @@ def render(archive: Archive) -> None:
         return
     _numbers(found)
     _questions(archive)
-    _coverage(archive)
-    _measures(archive)
+    _measures(archive, _coverage(archive))
 
 
 def _numbers(found: Overview) -> None:
@@ -70,7 +73,8 @@ def _questions(archive: Archive) -> None:
                 st.caption(escape_markdown(shorten(question.shows, 90)))
 
 
-def _coverage(archive: Archive) -> None:
+def _coverage(archive: Archive) -> str:
+    """The strip of one family; gives the address that brings the page back."""
     st.subheader("What is measured", anchor=False)
     every = ask(archive, families)
     n_runs = {f.family: f.n_runs for f in every}
@@ -84,15 +88,25 @@ def _coverage(archive: Archive) -> None:
             bind="query-params",
             width=420,
         )
+    link = permalink(here(), HomeChoices(family))
     found = ask(archive, coverage, family=family)
     if not found.measures or not found.n_columns:
         st.caption("No measure of this family is in the ledger yet.")
-        return
+        return link
     words = coverage_in_words(found, f"{shorten(family, 60)}, {plural(n_runs[family], 'run')}")
     st.plotly_chart(coverage_figure(found), key="coverage", config=CAMERA_ONLY, alt=words)
     _legend(found)
     hidden = f" {plural(found.n_hidden, 'more measure')} in the table below." if found.n_hidden else ""
-    st.caption(escape_markdown(words + hidden))
+    sql = readable_sql(STEPS_SQL, {"family": family})
+    with under(words + hidden):
+        share(
+            link=link,
+            python=in_python(archive, sql),
+            sql=sql,
+            csv=lambda: archive.query(STEPS_SQL, {"family": family}),
+            name="coverage",
+        )
+    return link
 
 
 def _legend(found: Coverage) -> None:
@@ -111,7 +125,7 @@ def _legend(found: Coverage) -> None:
     )
 
 
-def _measures(archive: Archive) -> None:
+def _measures(archive: Archive, link: str) -> None:
     table = ask(archive, measures).drop_columns(["table_name"])
     number = st.column_config.NumberColumn
     st.dataframe(
@@ -136,6 +150,14 @@ def _measures(archive: Archive) -> None:
             "sources": "Sources",
         },
     )
+    with under(plural(table.num_rows, "measure")):
+        share(
+            link=link,
+            python=in_python(archive, MEASURES_SQL),
+            sql=MEASURES_SQL,
+            csv=lambda: table,
+            name="measures",
+        )
 
 
 if __name__ == "__main__":

@@ -72,6 +72,7 @@ def _choose(runs: list[RunChecks]) -> IntegrityChoices:
             help=f"At most {MOST_RUN_OPTIONS}, those with suspect checkpoints first: choose in the sidebar to find others.",
         )
         x_scale = scale_picker("x axis", "x_scale", "log")
+        y_scale = scale_picker("y axis", "y_scale", "log")
         judge_all = 1 < len(runs) <= MOST_JUDGED and st.toggle(
             f"Judge all of {plural(len(runs), 'run')} (about {max(1, round(len(runs) * SECONDS_A_RUN))} s)",
             key="judge_all",
@@ -82,7 +83,7 @@ def _choose(runs: list[RunChecks]) -> IntegrityChoices:
         st.caption(
             f"{plural(len(runs), 'run')} are too many to judge all of them here: the command at the end of the page does."
         )
-    return IntegrityChoices(focus, x_scale, judge_all)
+    return IntegrityChoices(focus, x_scale, y_scale, judge_all)
 
 
 if __name__ == "__main__":

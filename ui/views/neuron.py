@@ -15,6 +15,8 @@ from ui.models.component_sets import (
 )
 from ui.models.neuron.page import CONTEXTS, LEAST, TABLE, Layers, NeuronChoices, layers_of
 from ui.models.series import RunChoice
+from ui.models.suspects import at_step, suspects
+from ui.models.text import escape_markdown
 from ui.parts.component_page import component_page
 from ui.parts.neuron.examples import draw_examples, draw_statistics
 from ui.parts.neuron.numbers import draw_numbers, draw_training
@@ -57,6 +59,9 @@ def _page(archive: Archive, runs: RunChoice, sets: list[ComponentSet]) -> None:
     steps = ask(archive, measured_steps, run=focus, known=chosen, table=TABLE, suspect=runs.suspect)
     step = pick_step(steps, steps[-1])
     st.subheader(f"L{layer}N{unit} at step {step:,}", anchor=False)
+    if runs.suspect:
+        for line in at_step(ask(archive, suspects), (focus,), step):
+            st.warning(escape_markdown(line))
     top = st.container()
     st.subheader("Top examples", anchor=False)
     context, white, least = _how()

@@ -17,6 +17,7 @@ from ui.models.component_sets import (
 )
 from ui.models.search.page import ALL, EFFECTS, KINDS, TOPS, SearchChoices, cut, steps_of
 from ui.models.series import RunChoice, run_names
+from ui.models.suspects import at_step, suspects
 from ui.models.text import escape_markdown
 from ui.parts.search.found import draw_course, draw_examples, draw_neurons
 from ui.parts.search.page import SearchPage
@@ -76,6 +77,10 @@ def _page(
     if len(steps.steps) > 1:
         # no format: the address has the words that are shown
         step = st.select_slider("Step", steps.steps, value=steps.first, key="step", bind="query-params")
+    if runs.suspect:
+        of = measured.runs if focus == ALL else (focus,)
+        for line in at_step(ask(archive, suspects), of, step):
+            st.warning(escape_markdown(line))
     choices = SearchChoices(
         text, kind, known.eval_set, known.rest, focus, step, within=within, same_case=same_case
     )
@@ -158,7 +163,7 @@ def _how(kind: str) -> tuple[int, bool]:
                 key="within",
                 bind="query-params",
                 persist_state="page",
-                width=150,
+                width=210,
                 help="The peak may also come so many tokens behind.",
             )
         )

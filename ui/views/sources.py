@@ -6,13 +6,15 @@ from functools import partial
 import streamlit as st
 
 from archive.store import Archive
-from ui.models.sources.page import SourceFacts, overview, overview_in_words, sources
+from ui.menu import share, under
+from ui.models.copies import in_python
+from ui.models.sources.page import SOURCES_SQL, SourceFacts, overview, overview_in_words, sources
 from ui.models.text import escape_markdown, plural, shorten
 from ui.parts.sources.page import SourcePage
 from ui.parts.sources.sections import draw_facts, draw_files, draw_measures, draw_problems
 from ui.state import ask, show
 from ui.view import view
-from ui.widgets import headline, to_fill
+from ui.widgets import headline, here, to_fill
 
 
 @view(title="Sources", order=44, section="Archive", icon=":material/menu_book:", url_path="sources")
@@ -24,7 +26,7 @@ def render(archive: Archive) -> None:
         _how_to_import(archive)
         return
     st.caption(escape_markdown(overview_in_words(found)))
-    _overview(found)
+    _overview(archive, found)
     if all(f.is_here for f in found):
         _how_to_import(archive)
     facts = _which(found)
@@ -45,7 +47,7 @@ def _how_to_import(archive: Archive) -> None:
     )
 
 
-def _overview(found: list[SourceFacts]) -> None:
+def _overview(archive: Archive, found: list[SourceFacts]) -> None:
     number = partial(st.column_config.NumberColumn, format="localized")
     names = [f.source for f in found]
 
@@ -78,6 +80,14 @@ def _overview(found: list[SourceFacts]) -> None:
             "link": st.column_config.LinkColumn("Repository", width="medium"),
         },
     )
+    with under("A row shows its source below."):
+        share(
+            link=here().split("?")[0],
+            python=in_python(archive, SOURCES_SQL),
+            sql=SOURCES_SQL,
+            csv=lambda: overview(found),
+            name="sources",
+        )
 
 
 def _which(found: list[SourceFacts]) -> SourceFacts:

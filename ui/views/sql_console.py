@@ -17,6 +17,7 @@ from ui.models.sql.page import (
     SqlChoices,
     colour_columns,
     figure_in_words,
+    first_rows,
     hidden_points,
     likely_axes,
     numeric_columns,
@@ -79,8 +80,14 @@ def _result(archive: Archive, choices: SqlChoices, result: SqlResult) -> None:
         )
     in_rows, in_a_chart = st.tabs(["Table", "Chart"])
     with in_rows:
+        drawn = first_rows(table)
+        if (n := drawn.num_rows) < table.num_rows:
+            st.warning(
+                f"Too large for a browser: {plural(n, 'row')} shown. The files have all of them.",
+                icon=":material/content_cut:",
+            )
         st.dataframe(
-            table,
+            drawn,
             hide_index=True,
             height="content" if table.num_rows <= 12 else 460,
             alt=f"Result: {words}; columns {', '.join(table.column_names[:12])}",

@@ -10,7 +10,7 @@ from ui.menu import PLOTLY, share, under
 from ui.models.address import permalink
 from ui.models.copies import to_csv
 from ui.models.series import RunChoice, run_names
-from ui.models.text import escape_markdown
+from ui.models.text import escape_markdown, plural
 from ui.models.trajectory.figure import (
     over_steps_figure,
     paths,
@@ -141,7 +141,7 @@ def _answer(archive: Archive, runs: RunChoice, choices: TrajectoryChoices, havin
             csv=lambda: found.shares,
             name="trajectory_shares",
         )
-    _table(found)
+    _table(found, link)
     say(missing, fine, "What these pictures cannot tell")
 
 
@@ -158,12 +158,13 @@ def _csv(found: TrajectoryPca) -> str:
     return to_csv(found.table).decode()
 
 
-def _table(found: TrajectoryPca) -> None:
+def _table(found: TrajectoryPca, link: str) -> None:
+    table = runs_table(found)
     number = st.column_config.NumberColumn
     percent = {f"PC{c}": number(f"PC{c}", format="percent") for c in (1, 2, 3)}
     percent |= {f"PC{c} of walks": number("walks", format="percent", help="mean") for c in (1, 2, 3)}
     st.dataframe(
-        runs_table(found),
+        table,
         key="turns",
         hide_index=True,
         height="content",
@@ -179,6 +180,14 @@ def _table(found: TrajectoryPca) -> None:
             "p_turn": number("p", format="%.3g", help="Share of its random walks that turn at least as much"),
         },
     )
+    with under(f"{plural(found.n_runs, 'run')}, each beside {N_WALKS} random walks."):
+        share(
+            link=link,
+            python=f"{found.python}.summary",
+            sql=found.sql,
+            csv=lambda: table,
+            name="trajectory_turns",
+        )
 
 
 if __name__ == "__main__":

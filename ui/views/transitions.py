@@ -88,7 +88,7 @@ def _page(archive: Archive, runs: RunChoice, used: RunsUsed, there: list[Kind]) 
     with boxes[2]:
         reached = what_counts(archive, runs, used, there, chosen)
     with boxes[3]:
-        circuits_of, position_level, tokens, n_token_runs = what_together(archive, used)
+        circuits_of, position_level, position_order, tokens, n_token_runs = what_together(archive, used)
     with boxes[4]:
         events = which_events(there, reached)
     choices = TransitionChoices(
@@ -107,6 +107,7 @@ def _page(archive: Archive, runs: RunChoice, used: RunsUsed, there: list[Kind]) 
         compare=reached.compare,
         circuits_of=circuits_of,
         position_level=position_level,
+        position_order=position_order,
         tokens=tokens,
         events=events,
     )

@@ -14,7 +14,7 @@ from archive.upkeep.verify import verify
 from tests.archive.upkeep import sample
 from tests.archive.upkeep.conftest import Make
 
-N_UNITS = 12
+N_UNITS = 6
 
 
 def commit_units(path: str) -> None:

@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 
 from archive.layout import Layout
-from archive.store import Archive
 from ingest.importers.importing import import_results
 from ingest.importers.report import ImportReport
 
@@ -19,11 +18,3 @@ def import_(layout: Layout) -> Import:
         return import_results(layout.database, path, format_name=format_name, **fields)  # type: ignore[arg-type]
 
     return run
-
-
-@pytest.fixture(scope="session")
-def published(refdata: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Archive, ImportReport]:
-    """An archive with the published grokking runs, measured."""
-    path = tmp_path_factory.mktemp("grokking") / "x.duckdb"
-    report = import_results(path, refdata / "grokking", format_name="grokking-runs")
-    return Archive(path), report

@@ -152,6 +152,26 @@ def test_a_long_table_becomes_benchmarks_and_missing_is_missing(
     assert archive.value("SELECT count(*) FROM v_benchmark WHERE step = 0") == 0
 
 
+def test_a_curve_that_ends_in_nan_says_so(tmp_path: Path, archive: Archive, import_: Import) -> None:
+    mapping = """table = "log"
+missing = ["", "nan", "inf"]
+[columns]
+run = "run"
+step = "step"
+[values.loss]
+measure = "log.loss"
+"""
+    rows = [f"a,{s},{'nan' if s >= 30 else 1.0}" for s in range(0, 50, 10)] + ["b,0,inf", "b,10,", "b,20,1.0"]
+    write_mapped(tmp_path / "set" / "r.csv", "run,step,loss\n" + "".join(f"{r}\n" for r in rows), mapping)
+    report = import_(tmp_path / "set")
+
+    assert archive.value("SELECT max(step) FROM v_log WHERE run = 'set/a'") == 20
+    assert report.notes == {
+        "a missing value gives no row": 1,
+        "log.loss: 3 NaN or infinite values gave no row: 2 of run set/a (steps 30 to 40), 1 of run set/b (step 0)": 1,
+    }
+
+
 def test_parquet_heads_are_counted_from_0(tmp_path: Path, archive: Archive, import_: Import) -> None:
     path = write_mapped(tmp_path / "set" / "h.parquet", "", HEADS)
     pq.write_table(

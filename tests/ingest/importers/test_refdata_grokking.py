@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from archive.store import Archive
+from ingest.importers.importing import import_results
 from ingest.importers.published_models import shuffled_split
 from ingest.importers.report import ImportReport
 from ingest.mathematics.fourier import clustered
@@ -29,6 +30,14 @@ from tests.torture.invariants import broken
 pytestmark = [pytest.mark.refdata, pytest.mark.slow]
 
 KEYS = (6, 23, 37, 39, 41)
+
+
+@pytest.fixture(scope="module")
+def published(refdata: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Archive, ImportReport]:
+    """An archive with the published grokking runs, measured."""
+    path = tmp_path_factory.mktemp("grokking") / "x.duckdb"
+    report = import_results(path, refdata / "grokking", format_name="grokking-runs")
+    return Archive(path), report
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from archive.store import Archive
+from ingest.importers.importing import import_results
 from ingest.importers.repeated_windows import RepeatedWindows
-from ingest.importers.report import ImportReport
+from ingest.importers.sources import Attribution
 from ingest.mathematics.attention_masks import followers, mask_score
 from ingest.measure import MEASURES
 from ingest.models.loaded import LoadedModel
@@ -24,8 +25,12 @@ pytestmark = [pytest.mark.refdata, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def archive(published: tuple[Archive, ImportReport]) -> Archive:
-    return published[0]
+def archive(refdata: Path, tmp_path_factory: pytest.TempPathFactory) -> Archive:
+    """The one file alone: measuring the others takes longer."""
+    path = tmp_path_factory.mktemp("induction") / "x.duckdb"
+    file = refdata / "grokking" / "saved_runs" / "induction_head_infinite.pth"
+    import_results(path, file, format_name="grokking-runs", given=Attribution(name="grokking"))
+    return Archive(path)
 
 
 WINDOWS = RepeatedWindows(n_tokens=128, length=85, n_repeats=3, n_copied=16)

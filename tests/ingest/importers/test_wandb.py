@@ -55,7 +55,7 @@ def test_a_history_is_one_run_with_a_series_for_each_metric(
     assert (report.exit_code, report.sources["set"].formats) == (0, {"wandb"})
     assert logged(archive) == EXPECTED
     assert archive.rows("SELECT DISTINCT run FROM v_log") == [{"run": "set/1a2b3c4d"}]
-    assert report.notes == {"a missing, NaN or infinite value gives no row": 1}
+    assert report.notes == {"a missing value gives no row": 1}
     assert import_(tmp_path / "set").n_known == 1
 
 
@@ -82,7 +82,8 @@ def test_media_texts_and_words_for_no_number_are_left_out_with_a_note(
     report = import_(tmp_path / "set")
 
     assert set(report.notes) == {
-        "a missing, NaN or infinite value gives no row",
+        "a missing value gives no row",
+        "wandb.grad: 2 NaN or infinite values gave no row: 2 of run set/a (steps 0 to 2)",
         "column 'words' holds other things than numbers and was left out",
         "column 'image' holds other things than numbers and was left out",
     }

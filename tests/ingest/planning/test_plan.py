@@ -215,7 +215,7 @@ def test_what_a_worker_left_is_a_smaller_unit() -> None:
     trained = unit.rest([("s/a", 8)], 8)
     assert trained.log_after == {}
     assert unit.rest([], 8).is_empty
-    assert unit.without({"s/a", "s/b"}).is_empty
+    assert unit.without({"s/a", "s/b"}, {"s/a"}).is_empty
 
 
 def test_groups_on_disk_are_kept_and_the_rest_is_shared_out() -> None:
@@ -239,6 +239,15 @@ def test_a_started_run_without_a_folder_is_lost() -> None:
     groups = assign(tasks, [], Path("c"), "s", seeds_per_group=1, n_workers=1)
     assert [task.run.name for task in groups.lost] == ["s/a"]
     assert groups.with_tasks == []
+
+
+@pytest.mark.parametrize("state", [CellState.FAILED_TRANSIENT, CellState.FAILED_PERMANENT])
+def test_a_run_of_which_only_failures_are_known_has_nothing_to_lose(state: CellState) -> None:
+    failed = {key: KnownCell(state, 1, 0) for key in (*log_cells(DONE), checkpoint_cell(0, "q1"))}
+    [task] = plan(failed, logged=-1, retry=True).tasks
+    groups = assign([task], [], Path("c"), "s", seeds_per_group=1, n_workers=1)
+    assert groups.lost == []
+    assert [[name for name, _ in group.runs] for group, _ in groups.with_tasks] == [["s/a"]]
 
 
 def test_batches_are_small_where_the_work_is_large() -> None:
@@ -314,7 +323,8 @@ LATE_NAMES = ("excluded:final", "products")
 
 def test_what_a_run_left_is_compared_even_if_it_died() -> None:
     late = [unit for unit in late_works(None, -1, 4) if unit.late]
-    assert [unit.without({"s/a", "s/b"}) for unit in late] == late
+    assert [unit.without({"s/a", "s/b"}, ()) for unit in late] == late
+    assert all(unit.without({"s/a", "s/b"}, {"s/a", "s/b"}).is_empty for unit in late)
 
 
 def test_training_on_makes_the_comparison_another_quantity_but_keeps_rows_of_the_history() -> None:

@@ -21,7 +21,9 @@ from ingest.measure import MEASURES
 from ingest.run import conduct, dispatch, worker
 from ingest.run.dispatch import Tally
 from ingest.studies.parts import ExecutorChoice
-from tests.ingest.run.running import N_LOGS, STEPS, TOML, Content, Quiet, content, go, stopping_after
+from ingest.train.spec import Seeds
+from ingest.train.trainer import train_batch
+from tests.ingest.run.running import N_LOGS, STEPS, TOML, Content, Quiet, content, go, stopping_after, study
 
 DIVERGING = TOML.replace('"0..1"', "[0]") + '[sweep]\n"optimizer.lr" = [0.01, 1e30]\n'
 
@@ -204,6 +206,12 @@ def test_a_folder_without_results_is_trained_again(path: Path, reference: Conten
     folder = layout.checkpoints / "tiny" / "init0-data0-split0"
     folder.mkdir(parents=True)
     (folder / ".step-000000000.safetensors.tmp").write_bytes(b"half")
+    run = ("tiny/init1-data0-split1", Seeds(init=1, data_order=0, split=1))
+    begun = layout.checkpoints / "tiny" / "init1-data0-split1"
+    spec = study().runs[1].spec
+    train_batch(spec, [run], begun, should_stop=lambda: True)
+    # the other was killed between its first checkpoint and its first resume state
+    (begun / "resume.safetensors").unlink()
     assert go(path).state == "done"
     assert content(path) == reference
 

@@ -109,6 +109,26 @@ def test_filling_before_training_is_over_waits_with_the_end_but_not_with_the_his
     assert go(path, COMPARING).state == "done"
 
 
+def test_a_run_that_is_tried_again_leaves_its_history_to_that(
+    path: Path, whole: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its workers were lost before any result: not even the folder is there, and nothing is lost with it."""
+
+    def lost(*args: object, **named: object) -> None:
+        raise MemoryError("cannot allocate")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "train_batch", lost)
+        report = go(path, COMPARING)
+    assert {(f.run, f.step, f.error_class) for f in report.failures} == {
+        (r, None, "MemoryError") for r in RUNS
+    }
+    assert (report.n_given_up, report.n_left) == (0, report.n_wanted)
+    assert not list((Layout.of(path).checkpoints / "tiny").glob("*/*.safetensors"))
+    assert go(path, COMPARING).state == "done"
+    assert compared(path) == whole
+
+
 def test_a_run_that_died_has_a_history_and_no_end_to_compare_with(path: Path) -> None:
     diverging = COMPARING.replace('"0..1"', "[0]") + '[sweep]\n"optimizer.lr" = [0.01, 1e30]\n'
     diverging = diverging.replace("every = 4", "every = 1")

@@ -12,7 +12,7 @@ from queries.problems.asking import NOT_REGISTERED, Asked, ask
 from queries.problems.coverage import read_coverage
 from queries.problems.fitting import run_terms
 from tests.queries.language import losses
-from tests.queries.problems.conftest import BACKWARDS, STEPS, digits
+from tests.queries.problems.conftest import BACKWARDS, FORWARDS, STEPS, digits
 from tests.queries.simulated import LOSS_HERE, Simulation
 
 
@@ -88,6 +88,26 @@ def test_of_several_eval_sets_the_question_is_told_which(simulation: Simulation)
 
     assert [part.answer is not None for part in asked.parts] == [True, True, False, False]
     assert asked.answers[1].parameters["eval_set"] == BACKWARDS.name
+
+
+def test_runs_on_another_eval_set_are_not_asked_without_a_word(simulation: Simulation) -> None:
+    for run in simulation.seeds(3):
+        digits(simulation, run)
+    fewer = FORWARDS.model_copy(update={"hash": "fewer", "name": FORWARDS.name.replace("512", "64")})
+    others = simulation.seeds(3, prefix="fewer")
+    for run in others:
+        digits(simulation, run, encoding=fewer)
+    archive = simulation.commit()
+
+    (answer,) = ask(archive, "5.1", letters="a").answers
+    assert answer.n_runs == 3
+    assert answer.limits[0] == (
+        f"Asked of 3 runs measured on {FORWARDS.name} by pathscope; 1 other choice of runs, eval set or source could "
+        "answer too and is not in it: name runs (`--runs`) to ask of them."
+    )
+    (named,) = ask(archive, "5.1", letters="a", runs=list(others)).answers
+    assert set(named.provenance.runs) == set(others)
+    assert not any(line.startswith("Asked of") for line in named.limits)
 
 
 def test_a_lineage_is_asked_as_a_pair(simulation: Simulation) -> None:

@@ -126,13 +126,14 @@ def test_shared_seeds_keep_the_rate_of_false_leads() -> None:
     assert found[True] == 0
 
 
-def test_of_several_shared_seeds_the_one_that_leaves_most_open_counts() -> None:
+def test_of_several_shared_seeds_the_worst_p_counts_and_half_widths_add() -> None:
     runs = [run_lead(bracket(10), bracket(13 + 0.5 * (k % 6))) for k in range(12)]
     init, order = [k % 6 for k in range(12)], [k // 4 for k in range(12)]
     alone = [lead_over_runs(runs, shared=[values]) for values in (init, order)]
     both = lead_over_runs(runs, shared=[init, order])
 
     assert (both.p, both.n_leading) == (max(lead.p for lead in alone), 12)
-    assert (both.low, both.high) == (min(x.low for x in alone), max(x.high for x in alone))
-    assert both.even_high - both.lead == max(x.even_high - x.lead for x in alone)
+    assert both.least - both.low == pytest.approx(math.hypot(*(x.least - x.low for x in alone)))
+    assert both.high - both.most == pytest.approx(math.hypot(*(x.high - x.most for x in alone)))
+    assert both.even_high - both.lead == pytest.approx(math.hypot(*(x.even_high - x.lead for x in alone)))
     assert lead_over_runs(runs, shared=[list(range(12))]) == lead_over_runs(runs)

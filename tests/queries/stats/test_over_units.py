@@ -8,9 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queries.stats.distributions import t_quantile
-from queries.stats.few_runs import detectable_paired_difference, share_interval
+from queries.stats.few_runs import detectable_difference, detectable_paired_difference, share_interval
 from queries.stats.means import mean_interval
 from queries.stats.over_units import (
+    apart,
+    count_over_units,
+    detectable_between,
     detectable_mean,
     fewest_units,
     mean_over_units,
@@ -91,6 +94,27 @@ def test_what_is_not_known_is_left_out_with_its_seed() -> None:
     assert np.isnan(mean_over_units([np.nan], [np.zeros(1, int)])).all()
     assert np.isnan(mean_over_units([1.0, 2.0], [np.zeros(2, int)])[1:]).all()
     assert unit_means(np.array([1.0, 3, 5]), np.array([4, 4, 9])).tolist() == [2, 5]
+
+
+def test_as_many_runs_as_share_no_seed_are_found_where_cells_are_missing() -> None:
+    assert apart(CROSSED, 9) == [0, 4, 8]
+    # without the last cell the first two of the diagonal leave no third
+    kept = [of[:8] for of in CROSSED]
+    found = apart(kept, 8)
+    assert len(found) == 3
+    assert all(len(set(of[found].tolist())) == 3 for of in kept)
+    assert apart([], 4) == [0, 1, 2, 3]
+    assert apart([INITS[:0]], 0) == []
+
+
+def test_without_shared_seeds_counts_and_what_is_detectable_are_those_of_runs() -> None:
+    values = np.array([1.0, 2, 6])
+
+    assert count_over_units([True, True, False], []) == share_interval(2, 3)
+    assert count_over_units([True] * 9, CROSSED) == pytest.approx(share_interval(3, 3))
+    assert count_over_units([], [INITS[:0]]) == (0, 1)
+    assert detectable_between(values, []) == detectable_difference(3, 3) * values.std(ddof=1)
+    assert detectable_between(np.tile(values, 3), CROSSED) == pytest.approx(detectable_between(values, []))
 
 
 def test_the_middle_p_of_a_seed_counts() -> None:

@@ -117,3 +117,19 @@ def test_strata_follow_difficulty_and_never_part_equals(difficulty: list[int], n
 def test_a_difficulty_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="no difficulty"):
         strata_of(np.array([1.0, np.nan]), 3)
+
+
+def test_runs_that_share_a_seed_are_left_out_together() -> None:
+    values, difficulty, documents = planted(np.random.default_rng(6), 9, 0.4)
+    strata, of = strata_of(difficulty, 10), np.arange(9) // 3
+    found = path_index(values, strata, documents, shared=[of])
+    by_run = path_index(values, strata, documents)
+
+    left_out = [np.log(path_index(values[of != k], strata, documents).pattern) for k in range(3)]
+    over_seeds = 2 / 3 * ((left_out - np.mean(left_out)) ** 2).sum()
+    by_runs = [np.log(path_index(np.delete(values, k, 0), strata, documents).pattern) for k in range(9)]
+    over_runs = 8 / 9 * ((by_runs - np.mean(by_runs)) ** 2).sum()
+    half, half_by_run = (np.log(one.high / one.pattern) for one in (found, by_run))
+    assert (half / 4.302653) ** 2 - over_seeds == pytest.approx((half_by_run / 2.306004) ** 2 - over_runs)
+    assert found.pattern == by_run.pattern
+    assert np.isnan(path_index(values, strata, documents, shared=[np.arange(9) // 5]).high)

@@ -54,3 +54,17 @@ def test_intervals_cover_where_pairs_share_runs() -> None:
 
     assert np.mean(hits) >= 0.95 - 3 * math.sqrt(0.0475 / 800) - 0.05  # skewed: squared distances of 5 runs
     assert np.mean(naive) < np.mean(hits)
+
+
+def test_runs_that_share_seeds_are_left_out_together() -> None:
+    inits = np.array([0.1, 0.7, 0.4])
+    pairs = list(combinations(range(9), 2))
+    values = np.array([(inits[a // 3] + inits[b // 3]) / 2 for a, b in pairs])
+    shared = [{run: run // 3 for run in range(9)}, {run: run % 3 for run in range(9)}]
+    mean, low, high = mean_over_pairs(pairs, values, np.zeros(36), shared=shared)
+
+    # every run of an init is alike, so nine of them are three; orders change nothing
+    assert mean == pytest.approx(0.4)
+    assert (high - low) / 2 == pytest.approx(4.302653 * inits.std(ddof=1) / math.sqrt(3))
+    two = [{run: run // 5 for run in range(9)}]
+    assert math.isnan(mean_over_pairs(pairs, values, np.zeros(36), shared=two)[1])

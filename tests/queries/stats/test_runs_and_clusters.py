@@ -121,3 +121,22 @@ def test_where_nothing_changes_hardly_any_eval_set_is_called_forgotten_or_gained
     """100 answers on 4 eval sets each: in how many any of the 8 verdicts is a yes."""
     assert wrong_verdicts(0.0, n_runs, SPREADS["documents"], 100) <= 0.12
     assert wrong_verdicts(MARGIN, n_runs, SPREADS["documents"], 100) <= 0.12
+
+
+def test_losses_of_tuned_runs_are_those_of_three_bases() -> None:
+    crossed = [np.arange(9) % 3, np.arange(9) // 3]
+    sums = 10 * np.random.default_rng(0).normal(size=(9, 6))
+    counts = np.full((9, 6), 10.0)
+    found, plain = two_way_mean(sums, counts, crossed), two_way_mean(sums, counts)
+    means = sums.mean(1) / 10
+    halves = [
+        stats.t.ppf(0.975, 2) * np.std([means[of == k].mean() for k in range(3)], ddof=1) / math.sqrt(3)
+        for of in crossed
+    ]
+    low, high = found.interval(0.95)
+
+    assert (high - low) / 2 == pytest.approx(math.hypot(*halves, stats.t.ppf(0.975, 5) * found.se_clusters))
+    assert (found.mean, found.se_clusters) == (plain.mean, plain.se_clusters)
+    assert found.interval(0.95) != plain.interval(0.95)
+    assert two_way_mean(sums, counts, []) == plain
+    assert math.isnan(two_way_mean(sums, counts, [np.zeros(9, int)]).interval(0.95)[0])

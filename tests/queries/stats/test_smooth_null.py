@@ -34,6 +34,16 @@ def test_noise_that_grows_with_time_is_no_transition(null: SmoothNull) -> None:
     assert linear <= 12
 
 
+def test_noise_that_grows_along_a_short_series_is_no_transition() -> None:
+    # by the bootstrap alone, which cannot tell it in so few: 98 of 100
+    null = SmoothNull.at(SCHEDULES["40 log-spaced"])
+    sizes = GROWING["grows with √t to σ 0.1"](null.times)
+    octaves, linear = rejections(null, NULLS["t^-0.5"], sizes, 0.3, replicates=100, seed=1)
+
+    assert octaves <= 12
+    assert linear <= 12
+
+
 @pytest.mark.parametrize("name", ["logistic, w 0.25", "logistic, w 0.1"])
 def test_sharp_sigmoids_are_found_at_least_9_times_in_10(null: SmoothNull, name: str) -> None:
     assert rejections(null, TRANSITIONS[name], 0.05, 0.3, replicates=30, seed=1)[0] >= 27
@@ -63,6 +73,7 @@ def test_a_series_has_the_same_p_whatever_is_tested_with_it_and_in_any_unit(null
     scaled = null.test(y[:, 3:4] * 1024, most_draws=399)
 
     assert together.p[3] == alone.p[0] == scaled.p[0]
+    assert together.jump[3] == alone.jump[0] == scaled.jump[0]
     assert scaled.sigma[0] == pytest.approx(1024 * alone.sigma[0])
 
 

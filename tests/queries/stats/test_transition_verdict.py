@@ -19,6 +19,7 @@ def sigmoid(w: float, at: float = 300.0) -> np.ndarray:
 SHARP, WIDE = transition_shape(TIMES, sigmoid(0.2), "up"), transition_shape(TIMES, sigmoid(0.8), "up")
 MAJOR = Evidence(
     refused="",
+    q_bootstrap=0.001,
     q=0.001,
     q_linear=0.001,
     excess=0.4,
@@ -31,7 +32,7 @@ MAJOR = Evidence(
     spacing=0.1,
     detectable_w=0.6,
 )
-SMOOTH = replace(MAJOR, q=0.4, q_linear=0.4, excess=0.01, excess_linear=0.01, shape=WIDE)
+SMOOTH = replace(MAJOR, q_bootstrap=0.4, q=0.4, q_linear=0.4, excess=0.01, excess_linear=0.01, shape=WIDE)
 
 
 def kind(evidence: Evidence, **changes: object) -> str:
@@ -68,6 +69,16 @@ def test_none_needs_that_a_major_one_would_have_been_found() -> None:
     assert kind(SMOOTH, detectable_w=0.25) == "unresolved"
     assert kind(SMOOTH, q=0.001, excess=0.02) == "none"
     assert "less than 5%" in judge(replace(SMOOTH, q=0.001, excess=0.02), 0.05)[1]
+
+
+def test_louder_noise_that_explains_as_much_as_a_jump_leaves_it_open_where_something_was_found() -> None:
+    loud = replace(MAJOR, jump=False, q=1.0, q_linear=1.0, noise_factor=5.2, noise_since=12_000)
+
+    assert judge(loud, 0.05) == (
+        "unresolved",
+        "a smooth curve with noise that is 5.2 times as large from step 12,000 on explains it about as well as a jump does",
+    )
+    assert kind(loud, q_bootstrap=0.2) == kind(loud, excess=0.02) == "none"
 
 
 @pytest.mark.parametrize(

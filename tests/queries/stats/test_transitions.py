@@ -9,6 +9,7 @@ import pytest
 from queries.stats.detectable_width import WIDTHS, detectable_width, least_excess
 from queries.stats.serial_noise import autoregressive
 from queries.stats.smooth_null import SmoothNull
+from queries.stats.transition_verdict import LEAST_EXCESS
 from queries.stats.transitions import Series, find_transitions, usable
 
 TIMES = np.geomspace(1, 143_000, 80)
@@ -63,6 +64,21 @@ def test_smooth_curves_are_none_where_noise_is_small_and_unresolved_where_it_is_
     assert quiet["none"] >= 18
     assert loud["unresolved"] >= 18
     assert not (quiet + loud)["major_transition"]
+
+
+def test_a_loud_end_of_a_short_series_is_unresolved_and_named() -> None:
+    times = np.geomspace(1, 143_000, 40)
+    series = noisy(times**-0.5, 20, 1.0, times=times)
+    loud = [
+        Series(times, times**-0.5 + (s.values - times**-0.5) * 0.1 * np.sqrt(times / times[-1]), s.run)
+        for s in series
+    ]
+    found = find_transitions(loud, most_draws=999)
+    told = [f for f in found if f.tested.q_bootstrap < 0.05 and f.tested.excess >= LEAST_EXCESS]
+
+    assert len(told) >= 8
+    assert {f.kind for f in told} == {"unresolved"}
+    assert all("times as large from step" in f.why and f.tested.q == 1 for f in told)
 
 
 def test_a_change_that_is_narrow_in_linear_time_only_is_axis_only() -> None:

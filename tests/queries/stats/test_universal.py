@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
+from queries.stats.few_runs import share_interval
 from queries.stats.universal import (
     excess_correlation,
     highest_by_chance,
@@ -124,3 +125,21 @@ def test_the_highest_of_many_by_chance() -> None:
     highest = np.corrcoef(a.T, b.T)[:256, 256:].max(1).mean()
     # an upper estimate, reached for many candidates
     assert 0.85 < highest / highest_by_chance(1000, 256) < 1
+
+
+def test_shares_of_universal_neurons_leave_out_seeds() -> None:
+    rng = np.random.default_rng(0)
+    pairs = [(a, b) for a in range(8) for b in range(8) if a % 4 != b % 4]
+    excess = [(rng.random(50) < 0.2 + 0.1 * (a % 4)) * 0.9 for a, _ in pairs]
+    of = {run: run % 4 for run in range(8)}
+    found = universal_shares(pairs, excess, 0.2, shared=[of])
+
+    without = []
+    for init in range(4):
+        kept = [k for k, pair in enumerate(pairs) if init not in (pair[0] % 4, pair[1] % 4)]
+        without.append(universal_shares([pairs[k] for k in kept], [excess[k] for k in kept], 0.2).mean)
+    assert found.se == pytest.approx(math.sqrt(3 / 4 * np.sum((np.array(without) - np.mean(without)) ** 2)))
+    assert found.high - found.mean == pytest.approx(student.ppf(0.975, 3) * found.se)
+    assert found.mean == universal_shares(pairs, excess, 0.2).mean
+    none = universal_shares(pairs, [np.zeros(5)] * len(pairs), 0.2, shared=[of])
+    assert (none.low, none.high) == pytest.approx(share_interval(0, 4))

@@ -32,6 +32,7 @@ from ui.models.compare.page import (
     doubts,
     early,
     has_both,
+    in_full,
     late,
     points_of,
 )
@@ -221,7 +222,20 @@ def test_changes_of_heads_are_those_planted(archive: Archive) -> None:
     assert still.reach > 0.05  # a grid that stayed is pale
     values = compare_heads.sorted_figure(a, b, ("A", "B"), label="x").data[1].y
     assert list(values) == sorted(values, reverse=True)
+    logs = compare_heads.sorted_figure(a, b, ("<b>A", "B"), label="x", x_scale="log", y_scale="log")
+    assert (logs.layout.xaxis.type, logs.layout.yaxis.type) == ("log", "log")
+    assert "<b>" not in str(logs.data[0].name) + str(logs.data[0].hovertemplate)
+    every = np.concatenate([prefix_scores(RUN, s).ravel() for s in (0, LAST)])
+    assert compare_heads.hidden_scores(a, b) == (every <= 0).sum()
     assert "of 8 heads" in compare_heads.sorted_in_words(a, b, "x")
+
+
+def test_a_name_that_its_box_cuts_is_told_in_full() -> None:
+    assert (
+        in_full("language_model_small/n_layers=2/init0-order1")
+        == "language_model_small/n_layers=2/init0-order1"
+    )
+    assert in_full("demo-s0") == in_full("same run") == ""
 
 
 def test_a_head_that_is_not_finite_is_missing(made: Made) -> None:

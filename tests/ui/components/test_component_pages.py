@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from archive.store import Archive
 from tests.ui.components.archive import COMPONENT_ARCHIVES, STEPS
 from tests.ui.components.records import N_UNITS
-from tests.ui.seen import commands, drawn, figures, texts
+from tests.ui.seen import assert_fine, bodies, commands, drawn, figures, pictures, table, texts
 
 Page = Callable[..., AppTest]
 Made = Callable[[str], Path]
@@ -21,17 +21,7 @@ PAGES = ("heads", "neuron")
 
 def examples(app: AppTest) -> str:
     """The list of the chosen neuron; those side by side are narrow."""
-    (found,) = lists(app, '<ol class="examples">')
-    return found
-
-
-def lists(app: AppTest, start: str) -> list[str]:
-    return [str(e.proto.body) for e in app.get("html") if e.proto.body.startswith(start)]
-
-
-def table(app: AppTest, column: str) -> Any:
-    """The one table on the page with a column of that name."""
-    (found,) = [d.value for d in app.dataframe if column in d.value]
+    (found,) = bodies(app, '<ol class="examples">')
     return found
 
 
@@ -39,12 +29,9 @@ def table(app: AppTest, column: str) -> Any:
 @pytest.mark.parametrize("archive", COMPONENT_ARCHIVES)
 def test_a_page_opens(page: Page, archive: str, name: str) -> None:
     app = page(archive, name)
-    assert not app.exception
-    assert not app.error
+    assert_fine(app)
     assert not app.warning
     assert len(figures(app)) >= 3
-    assert all(chart.proto.alt for chart in app.get("plotly_chart"))
-    assert "<img" not in texts(app).replace("\\<img", "")
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -83,10 +70,10 @@ def test_heads_open_with_the_best_head_of_the_first_run(page: Page) -> None:
     ]
     assert list(drawn(app)) == ["Grid", "Line chart", "Bars", "Attention"]
     assert "Highest: L1H2" in drawn(app)["Grid"]
-    finder = next(d.value for d in app.dataframe if "above" in d.value)
+    finder = table(app, "above")
     assert finder["head"][0] == "L1H2"
     assert finder["above"][0] == pytest.approx(finder["value"][0] - 0.025)
-    partners = next(d.value for d in app.dataframe if "way" in d.value)
+    partners = table(app, "way")
     assert (partners["partner"][0], partners["way"][0]) == ("L0H0", "reads from, K")
 
 
@@ -110,13 +97,10 @@ def test_an_address_sets_every_choice_of_heads(page: Page) -> None:
     assert not app.exception
     assert "lm-seed1 at step 512, 2 layers by 4 heads" in drawn(app)["Grid"]
     assert "the best head at the end over steps, 3 runs, in focus lm-seed1" in drawn(app)["Line chart"]
-    finder = next(d.value for d in app.dataframe if "above" in d.value)
+    finder = table(app, "above")
     assert set(finder["run"]) == {"lm-seed0", "lm-seed1", "lm-seed2"}
     assert finder["z"].is_monotonic_decreasing
-    line = next(
-        f for f, c in zip(figures(app), app.get("plotly_chart"), strict=True) if "Line" in c.proto.alt
-    )
-    assert line["layout"]["xaxis"]["type"] == "linear"
+    assert pictures(app)["Line chart"]["layout"]["xaxis"]["type"] == "linear"
     link = next(c.value for c in app.code if "focus=" in c.value)
     assert link.endswith(
         "run=lm-%2A&measure=head.prefix_matching%3Alast_target&eval_set=repeated+tokens&focus=lm-seed1&step=512"
@@ -292,16 +276,16 @@ def test_matched_neurons_and_texts_side_by_side(page: Page) -> None:
     assert found["first_excess"].tolist() == pytest.approx([0.02, 0.02], abs=1e-4)
     assert "Mean excess over 2 runs of other inits: 0.515" in texts(app).replace("\\", "")
     assert app.selectbox(key="beside").value == "lm-seed2"
-    own, other = lists(app, '<ol class="examples narrow">')
+    own, other = bodies(app, '<ol class="examples narrow">')
     assert own.count("<li>") == other.count("<li>") == 6
     assert own != other
     app.selectbox(key="beside").select("lm-seed1").run()
     assert not app.exception
-    assert lists(app, '<ol class="examples narrow">')[1] != other
+    assert bodies(app, '<ol class="examples narrow">')[1] != other
     assert "**L1N3** of lm\\-seed1, step 4,000" in [m.value for m in app.markdown]
     silent = page("components", "neuron", layer="1", unit="5")
     assert "does not vary" in texts(silent)
-    assert lists(silent, '<ol class="examples narrow">') == []
+    assert bodies(silent, '<ol class="examples narrow">') == []
 
 
 def test_matches_are_those_of_the_last_comparison_not_after_the_slider(page: Page) -> None:

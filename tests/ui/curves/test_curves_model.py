@@ -37,6 +37,7 @@ from ui.models.curves.page import (
 )
 from ui.models.palette import HUES
 from ui.models.series import catalogue, first_measure, run_names, runs_with
+from ui.models.suspects import at_step, badge, in_use, in_use_words, suspects
 
 Made = Callable[[str], Path]
 
@@ -155,6 +156,21 @@ def test_a_log_is_never_swapped_for_what_was_measured(demo: Archive) -> None:
 def test_runs_know_their_tokens(made: Made) -> None:
     assert not any(r.has_tokens for r in run_names(Archive(made("demo"))))
     assert all(r.has_tokens for r in run_names(Archive(made("two conditions"))))
+
+
+def test_suspect_checkpoints_are_told_beside_the_choice_of_runs(made: Made) -> None:
+    archive = Archive(made("suspect"))
+    known = run_names(archive)
+    assert {r.run: r.n_suspect for r in known} == {"s0": 0, "s1": 0, "s2": 2, "s3": 0}
+    assert badge(known, (), used=False) == "▲ 2 suspect checkpoints in s2: left out."
+    assert badge(known, ("s*",), used=True) == "▲ 2 suspect checkpoints in s2: in use."
+    assert badge(known, ("s1",), used=True) == ""
+    bad = schedule(70)[40]
+    (line,) = at_step(suspects(archive), ("s1", "s2"), bad)
+    assert line.startswith(f"▲ s2 at step {bad:,} is a suspect checkpoint: defect weights equal")
+    assert at_step(suspects(archive), ("s1",), bad) == []
+    many = [(f"r{k}", 5.0, "duplicate") for k in range(9)]
+    assert at_step(many, [m[0] for m in many], 5)[-1] == "▲ So are those of 4 more runs."
 
 
 def test_too_many_conditions_are_cut_to_what_can_be_told_apart(made: Made) -> None:
@@ -315,20 +331,60 @@ def test_suspect_checkpoints_are_drawn_when_asked_for(made: Made) -> None:
     assert not [t for t in figure.data if t.yaxis == "y2"]
 
 
+def test_suspect_checkpoints_in_use_are_marked(made: Made) -> None:
+    archive = Archive(made("suspect"))
+    found = answer(archive, with_suspect=True)
+    used = in_use(suspects(archive), [found.table])
+    bad = schedule(70)[40:42]
+    assert sorted(mark[:2] for mark in used) == [("s2", step) for step in bad]
+    figure = curve_figure([found], x_scale="log", y_scale="linear", colour_by="condition", in_use=used)
+    (marks,) = [t for t in figure.data if t.yaxis == "y2"]
+    assert list(marks.x) == bad
+    assert in_use_words(used)[0].startswith(
+        f"▲ marks 2 suspect checkpoints in use (first: s2 step {bad[0]:,}"
+    )
+    assert in_use(suspects(archive), [answer(archive).table]) == set()
+    assert in_use_words(set()) == []
+
+
 def test_a_log_y_axis_says_what_it_cannot_show(made: Made) -> None:
     found = answer(Archive(made("two conditions")))
     assert hidden_values([found]) == 0
-    assert (
-        cut_intervals([found])
-        == sum(1 for v in found.bands["low"].to_pylist() if v is not None and v <= 0)
-        > 0
-    )
     figure = curve_figure([found], x_scale="log", y_scale="log", colour_by="condition")
-    lowest = min(r["value"] for r in found.table.to_pylist())
-    assert min(float(min(t.y)) for t in figure.data if t.fill == "toself") == pytest.approx(lowest)
-    words, _ = notes([found], n_drawn=1, n_groups=1, hidden=3, below=cut_intervals([found]))
+    low, high = (10**v for v in figure.layout.yaxis.range)
+    values = found.table["value"].to_pylist()
+    assert low < min(values) < max(values) < high
+    n_cut = cut_intervals(figure, [found.bands])
+    assert n_cut >= sum(1 for v in found.bands["low"].to_pylist() if v is not None and v <= 0) > 0
+    # a band that reaches 0 runs out of the picture, not along its ground
+    assert 0 < min(float(min(t.y)) for t in figure.data if t.fill == "toself") < low
+    words, _ = notes([found], n_drawn=1, n_groups=1, hidden=3, cut=n_cut)
     assert any(line.startswith("3 values at or below 0") for line in words)
-    assert any("log axis cuts them off" in line for line in words)
+    assert any(line.startswith(f"{n_cut} intervals of a mean reach beyond the y axis") for line in words)
+
+
+@pytest.mark.parametrize("y_scale", ["linear", "log"])
+def test_the_interval_of_two_runs_does_not_flatten_them(tmp_path: Path, y_scale: str) -> None:
+    plans = [
+        Plan(f"two-s{k}", k, grok_step=g, steps=tuple(schedule(20))) for k, g in enumerate((430.0, 930.0))
+    ]
+    found = answer(Archive(write_archive(tmp_path / "x.duckdb", plans, log=False, heads=False)))
+    values = np.array(found.table["value"].to_pylist())
+    assert max(found.bands["high"].to_pylist()) > 2 * values.max(), "the interval is as wide as is said"
+    figure = curve_figure([found], x_scale="log", y_scale=y_scale, colour_by="condition")
+    low, high = figure.layout.yaxis.range
+    drawn = np.log10(values) if y_scale == "log" else values
+    assert np.ptp(drawn) / (high - low) > 0.65
+    assert low < drawn.min() < drawn.max() < high
+    assert 0 < cut_intervals(figure, [found.bands]) <= found.bands.num_rows
+    assert cut_intervals(figure, []) == 0
+
+
+def test_an_interval_that_fits_is_not_cut(demo: Archive) -> None:
+    found = answer(demo, measure="accuracy", part="train")
+    figure = curve_figure([found], x_scale="log", y_scale="linear", colour_by="condition")
+    assert cut_intervals(figure, [found.bands]) == 0
+    assert figure.layout.yaxis.range[1] < 1.2
 
 
 def test_gaps_stay_gaps(made: Made) -> None:

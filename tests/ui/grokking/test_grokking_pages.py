@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from tests.ui.grokking.archive import GROKKING_ARCHIVES, STEPS
-from tests.ui.seen import commands, figures, texts
+from tests.ui.seen import assert_fine, commands, drawn, figures, pictures, texts
 
 Page = Callable[..., AppTest]
 Made = Callable[[str], Path]
@@ -16,23 +17,13 @@ PAGES = ("grokking", "trajectory")
 STEP = STEPS[20]
 
 
-def drawn(app: AppTest) -> dict[str, dict[str, object]]:
-    """Figures by the first words of their alt texts."""
-    return {
-        c.proto.alt.split(" of ")[0]: f for c, f in zip(app.get("plotly_chart"), figures(app), strict=True)
-    }
-
-
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("archive", GROKKING_ARCHIVES)
 def test_a_page_opens(page: Page, archive: str, name: str) -> None:
     app = page(archive, name)
-    assert not app.exception
-    assert not app.error
+    assert_fine(app)
     assert not app.warning
     assert len(figures(app)) >= 2
-    assert all(chart.proto.alt for chart in app.get("plotly_chart"))
-    assert "<img" not in texts(app).replace("\\<img", "")
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -66,9 +57,9 @@ def test_everything_is_drawn_where_everything_is_there(page: Page) -> None:
         "Table",
         "Dots with intervals",
     ]
-    names = [a["text"] for a in drawn(app)["Line chart"]["layout"]["annotations"]]  # type: ignore[index]
+    names = [a["text"] for a in pictures(app)["Line chart"]["layout"]["annotations"]]
     assert {"memorization", "circuit formation", "cleanup", "restricted loss", "excluded loss"} <= set(names)
-    assert "6 runs: 6 of 6 end memorization" in texts(app).replace("\\", "")
+    assert "6 runs: 6 of 6 (3 independent inits) end memorization" in texts(app).replace("\\", "")
 
 
 def test_an_address_sets_every_choice(page: Page) -> None:
@@ -88,12 +79,11 @@ def test_an_address_sets_every_choice(page: Page) -> None:
         suspect="true",
     )
     assert not app.exception
-    figure = drawn(app)["Line chart"]
-    assert (figure["layout"]["xaxis"]["type"], figure["layout"]["yaxis"]["type"]) == ("linear", "linear")  # type: ignore[index]
-    heat = drawn(app)["Heat map"]
-    assert heat["layout"]["shapes"][0]["x0"] == STEP  # type: ignore[index]
-    alt = next(c.proto.alt for c in app.get("plotly_chart") if c.proto.alt.startswith("Heat map"))
-    assert "of logits of i1-p1" in alt
+    figure = pictures(app)["Line chart"]
+    assert (figure["layout"]["xaxis"]["type"], figure["layout"]["yaxis"]["type"]) == ("linear", "linear")
+    heat = pictures(app)["Heat map"]
+    assert heat["layout"]["shapes"][0]["x0"] == STEP
+    assert "of logits of i1-p1" in drawn(app)["Heat map"]
     assert "checkpoint itself" in texts(app)
     assert "end of cleanup" in texts(app)
     link = next(c.value for c in app.code if "focus=" in c.value)
@@ -111,13 +101,13 @@ def test_an_address_sets_every_choice(page: Page) -> None:
 
 def test_the_slider_drives_the_spectrum(page: Page) -> None:
     app = page("grokking", "grokking", x_scale="linear")
-    before = drawn(app)["Heat map"]
+    before = pictures(app)["Heat map"]
     app.select_slider(key="step").set_value(STEP).run()
     assert not app.exception
-    after = drawn(app)["Heat map"]
-    assert after["layout"]["shapes"][0]["x0"] == STEP  # type: ignore[index]
-    assert before["data"][-1]["x"] != after["data"][-1]["x"]  # type: ignore[index]
-    assert before["data"][0]["z"] == after["data"][0]["z"]  # type: ignore[index]
+    after = pictures(app)["Heat map"]
+    assert after["layout"]["shapes"][0]["x0"] == STEP
+    assert before["data"][-1]["x"] != after["data"][-1]["x"]
+    assert before["data"][0]["z"] == after["data"][0]["z"]
     assert f"at step {STEP} (the slider's)" in texts(app).replace("\\", "")
 
 
@@ -169,8 +159,8 @@ def test_what_is_left_out_is_in_sight_and_can_be_brought_in(page: Page) -> None:
 def test_one_run_has_no_mean_and_no_crossing(page: Page) -> None:
     app = page("grokking one", "grokking", show="all runs")
     assert not app.exception
-    figure = drawn(app)["Line chart"]
-    assert not [t for t in figure["data"] if t.get("fill") == "toself" and t.get("x")]  # type: ignore[attr-defined]
+    figure = pictures(app)["Line chart"]
+    assert not [t for t in figure["data"] if t.get("fill") == "toself" and t.get("x")]
     assert "not crossed" in texts(app)
 
 
@@ -204,3 +194,23 @@ def test_a_trajectory_too_short_is_said(page: Page) -> None:
     app = page("grokking", "trajectory", after_step="1200")
     assert not app.exception
     assert "no run has 3 checkpoints" in app.warning[0].value.replace("\\", "")
+
+
+def test_runs_without_a_split_get_one_box_and_nothing_else(own: Made, page: Page) -> None:
+    path = own("grokking one")
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(
+            "DELETE FROM fact_scalar WHERE quantity_id NOT IN "
+            "(SELECT quantity_id FROM v_quantity WHERE measure = 'accuracy')"
+        )
+        connection.execute(
+            "DELETE FROM fact_scalar WHERE part_id IN (SELECT id FROM part WHERE name = 'test')"
+        )
+
+    app = page(path, "grokking")
+
+    assert not app.exception
+    assert "no train and test split" in app.info[0].value
+    assert not app.code
+    assert not app.warning
+    assert not app.subheader[1:]

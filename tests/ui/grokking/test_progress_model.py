@@ -14,7 +14,13 @@ from queries.grokking_progress import grokking_progress
 from queries.loss_curves import loss_curves
 from tests.ui.grokking.archive import crossed, curves
 from ui.models.address import permalink
-from ui.models.grokking.measures import measured, measures_figure, measures_in_words, measures_key
+from ui.models.grokking.measures import (
+    measured,
+    measures_figure,
+    measures_hidden,
+    measures_in_words,
+    measures_key,
+)
 from ui.models.grokking.phases import spans
 from ui.models.grokking.progress import (
     GrokkingChoices,
@@ -172,6 +178,20 @@ def test_other_measures_show_one_run_over_the_rest(grokked: Archive, x_scale: st
     assert [s.x0 for s in figure.layout.shapes] == ends * 3
     assert measures_key(progress, "i0-p0").startswith("Thick: i0-p0. Thin: 5 other runs")
     assert "sum of squared weights from 900.3 to 700" in measures_in_words(progress, "i0-p0")
+
+
+def test_other_measures_on_a_log_axis_say_what_they_hide(grokked: Archive) -> None:
+    progress = grokking_progress(grokked)
+    at = progress.table.column_names.index("fve")
+    values = progress.table["fve"].to_pylist()
+    odd = [-0.1 if k in (1, 2) else v for k, v in enumerate(values)]
+    progress = replace(progress, table=progress.table.set_column(at, "fve", pa.array(odd, pa.float64())))
+    figure = measures_figure(progress, "i0-p0", [], x_scale="log", y_scale="log")
+    assert {figure.layout[f"yaxis{n}"].type for n in ("", "2", "3")} == {"log"}
+    assert all(np.nanmin(np.asarray(t.y, float)) > 0 for t in figure.data)
+    assert measures_hidden(progress) == sum(
+        v is not None and v <= 0 for c in measured(progress) for v in progress.table[c].to_pylist()
+    )
 
 
 def test_measures_that_are_not_there_have_no_panel(demo: Archive, grokked: Archive) -> None:

@@ -304,6 +304,11 @@ def test_a_grid_at_chance_looks_pale(archive: Archive) -> None:
     found = grid(scores_of(archive, 0), at_chance, RUN.name)
     assert found.values.max() < 2 * CHANCE
     assert found.top == pytest.approx(PALE * CHANCE)
+    likely = scores_of(archive, 0)
+    chance = likely.table.schema.get_field_index("chance")
+    half = likely.table.set_column(chance, "chance", pa.array([0.5] * likely.table.num_rows))
+    found = grid(replace(likely, table=half, unit="probability"), at_chance, RUN.name)
+    assert found.top == 1, "a probability has no room for four times one half"
 
 
 def test_only_steps_that_change_the_answer_are_asked_about(archive: Archive, made: Made) -> None:

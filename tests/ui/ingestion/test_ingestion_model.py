@@ -32,7 +32,7 @@ from ui.models.ingestion.figure import (
 )
 from ui.models.ingestion.page import OTHERS, StudyState, commands, notes, progress, studies_table
 from ui.models.ingestion.reading import read
-from ui.models.ingestion.words import holder_words, queue_words, read_words, refused_words
+from ui.models.ingestion.words import holder_words, queue_words, read_words, refused_words, under_way
 
 Made = Callable[[str], Path]
 
@@ -176,6 +176,9 @@ def test_sums_over_time_are_exact_however_thin(archive: Archive) -> None:
     assert [max(trace.y) for trace in figure.data] == [12, 16]
     assert "half way: 16 cells after 1 commit" in over_time_in_words(table, names)
     assert thinned(table, names, 2) == []
+    on_log = over_time_figure(table, names, y_scale="log")
+    assert (figure.layout.yaxis.type, on_log.layout.yaxis.type) == (None, "log")
+    assert [list(t.y) for t in on_log.data] == [list(t.y) for t in figure.data]
 
 
 def test_thinning_over_time_is_said_and_keeps_the_end() -> None:
@@ -209,6 +212,19 @@ def test_who_is_at_it_in_words() -> None:
     assert "was killed, or it runs on another machine" in lines[1]
     assert lines[2] == "The archive is being written by process 1 since 9:00."
     assert list(holder_words({}, None)) == []
+
+
+def test_an_ingest_that_is_under_way_is_told_before_anything_has_come_in() -> None:
+    alive, dead = (Holder("process 1 since 9:00", is_alive) for is_alive in (True, False))
+    none, some = Queue(0, 0, None, ()), Queue(2, 1500, 90.0, ())
+    assert under_way({"a": alive}, None, some) == [
+        "a is being ingested by process 1 since 9:00.",
+        "2 units of results (1.5 kB) wait in the inbox, the oldest for 1 min.",
+    ]
+    assert under_way({}, alive, none) == ["The archive is being written by process 1 since 9:00."]
+    # what was killed, or waits without anybody who enters it, does not come by itself
+    assert under_way({"a": dead}, None, some) == []
+    assert under_way({}, None, none) == []
 
 
 def test_the_queue_in_words() -> None:

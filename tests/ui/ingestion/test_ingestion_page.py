@@ -94,6 +94,24 @@ def test_a_study_that_somebody_is_at_says_so(page: Page, own: Made) -> None:
     assert "at least 3 are needed" in app.dataframe[0].value["basis"][1]
 
 
+@pytest.mark.parametrize("name", ["ingestion", "integrity"])
+def test_in_the_first_seconds_of_an_ingest_the_pages_say_that_it_is_running(
+    page: Page, own: Made, name: str
+) -> None:
+    path = own("empty")
+    lock = Layout.of(path).folder / "study-first.lock"
+    lock.write_text(f"process {os.getpid()} since 2026-01-01 09:00:00")
+    app = page(path, name)
+    assert not app.exception
+    assert f"first is being ingested by process {os.getpid()}" in plain(app)
+    assert "looks every few seconds and shows them by itself" in plain(app)
+    assert not [c.value for c in app.code if c.value.startswith("pathscope demo")]
+    lock.write_text("")
+    unit("later", ("z0",), 4).write(Layout.of(path).inbox)
+    app = page(path, name)
+    assert next(c.value for c in app.code if c.value.startswith("pathscope ")).startswith("pathscope commit")
+
+
 def test_new_results_show_up_without_a_restart(page: Page, own: Made) -> None:
     path = own("ingestion")
     app = page(path, "ingestion")

@@ -72,7 +72,7 @@ def test_the_verdict_says_what_it_rests_on(archive: Archive, made: Made) -> None
     assert "119 of 120 can be compared, 1 cannot" in rests[2]
     assert "95 of 120 can be compared, 25 cannot" in rests[3]
     assert "95 checkpoints of 4 of 5 runs; 1 run cannot be judged" in rests[4]
-    assert runs[opening(runs)].run == "swapped"
+    assert runs[opening(runs)].run == "declared"
     said, rests = verdict([r for r in runs if r.run == "clean"])
     assert said == "Nothing suspect is recorded among 24 checkpoints of 1 run."
     said, rests = verdict(checked(Archive(made("demo")), selection=ALL))
@@ -149,6 +149,20 @@ def test_a_recorded_exchange_is_marked_with_its_reason(archive: Archive) -> None
     assert len({trace.marker.symbol for trace in figure.data[-2:]}) == 2, "colour is not alone"
     assert "step 50 out of order, looks exchanged with step 160" in chain_in_words(found)
     assert chain_notes(found, 9)[-1] == "2 of 9 other runs of the condition are drawn."
+
+
+def test_on_a_linear_axis_distances_start_at_nothing(archive: Archive) -> None:
+    found = chain(archive, "doubled")
+    figure = chain_figure(found, x_scale="log", y_scale="linear")
+    assert figure.layout.yaxis.type == "linear"
+    rows = [r for r in found.ledger.rows if r.to_previous is not None]
+    line = next(t for t in figure.data if t.name == "doubled")
+    assert list(line.y) == [r.to_previous for r in rows], "a distance of 0 stands where it is"
+    low, high = figure.layout.yaxis.range
+    assert low < min(line.y) < max(line.y) < high
+    assert not any("exactly 0" in note for note in chain_notes(found, 0, "linear"))
+    told = [a.y for a in figure.layout.annotations if a.text != "//"]
+    assert all(low <= y <= high for y in told)
 
 
 def test_what_nobody_recorded_is_found_now_and_said_to_be_new(archive: Archive) -> None:

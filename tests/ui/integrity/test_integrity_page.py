@@ -12,7 +12,7 @@ Made = Callable[[str], Path]
 def test_it_opens_with_the_run_that_something_is_said_against(page: Page, made: Made) -> None:
     app = page("integrity", "integrity")
     assert not app.exception
-    assert app.selectbox(key="focus").value == "swapped"
+    assert app.selectbox(key="focus").value == "declared"
     assert app.warning[0].value.replace("\\", "") == "3 of 120 checkpoints of 5 runs are recorded as suspect."
     assert len(figures(app)) == 1
     assert f"pathscope verify --archive {made('integrity')}" in [c.value for c in app.code]

@@ -7,7 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from tests.ui.published.archive import MAIN_SET, STEPS
-from tests.ui.seen import commands, drawn, figures, plain, texts
+from tests.ui.seen import assert_fine, commands, drawn, figures, plain, table
 
 Page = Callable[..., AppTest]
 Made = Callable[[str], Path]
@@ -19,10 +19,7 @@ SECTIONS = ["Over training", "Models × tasks", "Small beats large", "Late decli
 @pytest.mark.parametrize("archive", ["published one", "published hostile"])
 def test_a_page_opens(page: Page, archive: str, name: str) -> None:
     app = page(archive, name)
-    assert not app.exception
-    assert not app.error
-    assert all(chart.proto.alt for chart in app.get("plotly_chart"))
-    assert "<img" not in texts(app).replace("\\<img", "")
+    assert_fine(app)
     assert not any("<img" in e.proto.body for e in app.get("html"))
 
 
@@ -62,7 +59,7 @@ def test_a_set_without_a_licence_is_for_this_machine_only(page: Page) -> None:
 
 def test_files_are_searched_in_the_database_and_the_address_says_for_what(page: Page) -> None:
     app = page("published", "sources", source="suite", file="SEED1_step10", file_page="9")
-    files = next(d.value for d in app.dataframe if "sha256" in d.value)
+    files = table(app, "sha256")
     assert len(files) == 6
     assert "Files 1–6 of 6 files" in plain(app)
     links = [
@@ -87,9 +84,9 @@ def test_benchmarks_open_with_the_task_everybody_knows(page: Page) -> None:
         ["lambada_openai"],
     )
     assert list(drawn(app)) == ["Line chart", "Grid"]
-    ahead = next(d.value for d in app.dataframe if "p_adjusted" in d.value and "smaller" in d.value)
+    ahead = table(app, "p_adjusted", "smaller")
     assert ahead["task"].tolist()[0] == "inverse"
-    fallen = next(d.value for d in app.dataframe if "declined" in d.value)
+    fallen = table(app, "declined")
     assert fallen["declined"].tolist().count(True) == 3
     assert "in 15 beyond chance" in plain(app)
     assert "7 lines; ☆ best, ■ last checkpoint" in plain(app)

@@ -155,3 +155,10 @@ def test_problems_of_every_kind_open_in_an_empty_archive(page: Page, number: str
     assert not app.exception
     assert number in plain(app)
     assert not figures(app)
+
+
+def test_a_question_that_cannot_be_asked_says_so_when_it_is(page: Page) -> None:
+    assert "Not asked" not in plain(page("demo", "questions", problem="5.4"))
+    assert "Not asked, since no run has what it reads" in plain(
+        page("demo", "questions", problem="5.4", ask="true")
+    )

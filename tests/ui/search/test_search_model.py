@@ -1,5 +1,7 @@
 """What the Search page works out: marks, tables with addresses, counts, figures; strangers' words stay words."""
 
+from typing import Any
+
 import numpy as np
 import plotly.graph_objects as go
 import pytest
@@ -8,6 +10,7 @@ from scipy import stats
 from archive.store import Archive
 from queries.neuron import neuron
 from queries.reading.neuron_courses import course_table
+from queries.reading.select import RunRow, Selected
 from queries.search_effects import search_effects
 from queries.search_heads import search_heads
 from queries.search_neurons import search_neurons
@@ -117,6 +120,18 @@ def test_counts_over_training(archive: Archive) -> None:
     assert sum(r["n"] for r in raised if r["step"] == 0) == 2
 
 
+def seeds_of(rows: list[dict[str, Any]]) -> Selected:
+    """The runs of these rows, each with a seed of its own."""
+    runs = dict.fromkeys((r["run"], r["group"]) for r in rows)
+    return Selected(
+        tuple(
+            RunRow(k, run, "", "", group, k, None, None, "", (), False, None, None, ())
+            for k, (run, group) in enumerate(runs)
+        ),
+        (),
+    )
+
+
 def test_figures_keep_step_0_and_draw_no_more_than_can_be_read() -> None:
     rows = [
         {
@@ -131,7 +146,7 @@ def test_figures_keep_step_0_and_draw_no_more_than_can_be_read() -> None:
         for s in (0, 1, 10)
         for layer in range(2)
     ]
-    means = course_table(rows, "n").to_pylist()
+    means = course_table(rows, "n", seeds_of(rows)).to_pylist()
     many = runs_figure(rows, means, step=10, x_scale="log", what="neurons")
     shown = [t for t in many.data if t.showlegend]
     assert [t.name for t in shown] == [f"c{k} (8 runs)" for k in range(MOST_GROUPS)]
@@ -142,6 +157,9 @@ def test_figures_keep_step_0_and_draw_no_more_than_can_be_read() -> None:
         "8 of 10 conditions are drawn; the CSV has all of them.",
         "60 of 64 runs are drawn as thin lines; means are over all of them.",
     ]
+    on_log = runs_figure(rows, means, step=10, x_scale="log", what="neurons", y_scale="log")
+    assert on_log.layout.yaxis.type == "log"
+    assert all(np.nanmin(np.asarray(t.y, float)) > 0 for t in on_log.data if t.fill)
     few = runs_figure(rows[:12], means, step=10, x_scale="linear", what="neurons")
     assert [t.name for t in few.data if t.showlegend] == ["c0 (8 runs)"]
     assert not_drawn(rows[:12]) == []
@@ -154,10 +172,10 @@ def test_means_are_over_all_runs_of_a_condition_with_students_interval() -> None
         for step in steps
         for layer in range(2)
     ]
-    (only,) = course_table(rows, "n").to_pylist()
+    (only,) = course_table(rows, "n", seeds_of(rows)).to_pylist()
     assert (only["step"], only["mean"], only["n_runs"], only["low"]) == (0, 4.0, 2, 0.0)
     assert only["high"] == pytest.approx(4 + stats.t.ppf(0.975, 1) * np.std([2, 6], ddof=1) / np.sqrt(2))
-    (alone,) = course_table(rows[:2], "n").to_pylist()
+    (alone,) = course_table(rows[:2], "n", seeds_of(rows[:2])).to_pylist()
     assert (alone["mean"], alone["low"], alone["high"]) == (2.0, None, None)
 
 

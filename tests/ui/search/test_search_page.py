@@ -23,7 +23,8 @@ def test_a_token_is_searched_everywhere(page: Page) -> None:
     assert "2 of 16 heads look at 'the'" in plain(app)
     neurons = app.dataframe(key="neurons_found").value
     assert neurons["neuron"].tolist()[:2] == ["L1N3", "L1N3"]
-    assert app.selectbox(key="neuron").value == "L1N3 of lm-seed0"
+    assert app.selectbox(key="neuron").value is None
+    assert app.selectbox(key="neuron").placeholder == "L1N3 of lm-seed0 (the first found)"
     assert "✓ match" in examples(app)
     # tables that nobody can choose a row of have no key in the harness
     hits, heads = (e.value for e in app.dataframe if e.key != "neurons_found")
@@ -44,6 +45,7 @@ def test_an_address_sets_every_choice_and_the_link_says_them(page: Page) -> None
         within="2",
         same_case="true",
         x_scale="linear",
+        y_scale="log",
         neuron="L1N3 of lm-seed1",
     )
     assert not app.exception
@@ -51,7 +53,7 @@ def test_an_address_sets_every_choice_and_the_link_says_them(page: Page) -> None
     link = next(c.value for c in app.code if "text=" in c.value)
     assert link.endswith(
         "text=+the&kind=peaks+in+text&eval_set=books%2C+40+tokens&focus=lm-seed1&step=64&within=2&same_case=true"
-        "&x_scale=linear&neuron=L1N3+of+lm-seed1"
+        "&x_scale=linear&y_scale=log&neuron=L1N3+of+lm-seed1"
     )
     assert "1 run" in plain(app)
 

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from archive.committer import commit_inbox
 from archive.create import ensure_archive
-from archive.records import WHOLE, Checkpoint, Encoding, Family, Measure, Quantity, Run
+from archive.records import WHOLE, Checkpoint, Encoding, Family, Quantity, Run
 from archive.shard import ShardBuilder
-from tests.ui.archives import HOSTILE, exclude
+from tests.ui.archives import ACCURACY, HOSTILE, LOSS, exclude
 from tests.ui.components.records import (
     BOOKS,
     CONTEXT,
@@ -31,24 +31,8 @@ TOKENS_PER_STEP = 500.0
 # what the small models are better at, by LEAD nats; everywhere else the large ones are, by as much a doubling
 PUNCTUATION, LEAD, GAIN, SPREAD = 4, 1.5, 0.4, 0.05
 BETTER_AT = 2.5  # the loss that all have on punctuation were they not small
-LOSS = Measure(
-    name="loss",
-    scope="checkpoint",
-    table="fact_scalar",
-    unit="nats",
-    lower_bound=0,
-    direction="lower is better",
-    summary="Mean cross-entropy.",
-)
-ACCURACY = Measure(
-    name="task_accuracy",
-    scope="item",
-    table="fact_item",
-    unit="fraction",
-    lower_bound=0,
-    upper_bound=1,
-    direction="higher is better",
-    summary="Right over wrong.",
+RIGHT = ACCURACY.model_copy(
+    update={"name": "task_accuracy", "scope": "item", "table": "fact_item", "summary": "Right over wrong."}
 )
 PROMPTS = Encoding(
     hash="invented prompts", name="names", tokenizer="invented words", n_sequences=20, n_tokens=200
@@ -166,7 +150,7 @@ def _run(shard: ShardBuilder, run: Sized) -> None:
     )
     scalar, tokens, task = (
         shard.quantity(q)
-        for q in (Quantity(measure=LOSS), TOKEN_LOSS, Quantity(measure=ACCURACY, encoding=PROMPTS))
+        for q in (Quantity(measure=LOSS), TOKEN_LOSS, Quantity(measure=RIGHT, encoding=PROMPTS))
     )
     for step in STEPS:
         bad = run.suspect and step == STEPS[-1]

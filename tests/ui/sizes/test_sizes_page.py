@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 
-import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from tests.ui.browser import Made
 from tests.ui.components.records import HTML_WORD
-from tests.ui.seen import commands, figures, plain, texts
+from tests.ui.seen import assert_fine, bodies, commands, figures, plain, table
 from tests.ui.sizes.archive import STEPS
 from ui.models.sizes import page as sizes_page
 
@@ -18,17 +17,12 @@ FULL = ["Squares", "Grid", "Grid", "Line chart"]
 
 
 def drawn(app: AppTest) -> list[str]:
-    """The first words of the alt texts of all figures."""
+    """The first words of the alt texts of all figures, two of which may be the same."""
     return [c.proto.alt.split(" of ")[0] for c in app.get("plotly_chart")]
 
 
-def frame(app: AppTest, column: str) -> pd.DataFrame:
-    """The table that has a column."""
-    return next(f.value for f in app.dataframe if column in f.value.columns)
-
-
 def text(app: AppTest) -> list[str]:
-    return [e.proto.body for e in app.get("html") if 'class="deltas"' in e.proto.body]
+    return bodies(app, 'class="deltas"')
 
 
 def test_it_opens_with_what_was_planted(page: Page) -> None:
@@ -46,22 +40,22 @@ def test_it_opens_with_what_was_planted(page: Page) -> None:
     assert shown[shown.index("Is the small one better somewhere?") + 1] == "#### yes"
     assert shown[shown.index("Can the large one do all that the small one can?") + 1].startswith("#### ")
     assert "all 3 runs of 10k · n_layers=1 beat all 3 of 40k · n_layers=4" in words
-    assert frame(app, "slice").set_index("slice")["found"]["punctuation"]
-    assert frame(app, "n_params")["n_runs"].tolist() == [3, 3, 3]
+    assert table(app, "slice").set_index("slice")["found"]["punctuation"]
+    assert table(app, "n_params")["n_runs"].tolist() == [3, 3, 3]
     assert len({m.proto.alt for m in app.get("plotly_chart")}) == 4
 
 
 def test_tokens_have_their_text_and_kinds_their_other_half(page: Page) -> None:
     app = page("sizes", "sizes", won="tokens", sequence="5")
     assert not app.exception
-    table = app.dataframe(key="won_tokens").value
-    assert table["categories"].str.contains("punctuation").all()
+    won = app.dataframe(key="won_tokens").value
+    assert won["categories"].str.contains("punctuation").all()
     assert "in the large" in text(app)[0]
     assert "book 5: mean difference" in plain(app)
     app.number_input(key="sequence").set_value(999).run()
     assert "book 23: mean difference" in plain(app)
     assert page("sizes", "sizes", won="tokens").dataframe(key="won_tokens").value["sequence"].notna().all()
-    kinds = frame(page("sizes", "sizes", won="kinds of token"), "replicated")
+    kinds = table(page("sizes", "sizes", won="kinds of token"), "replicated")
     assert kinds["token"].tolist() == [",", HTML_WORD.replace(" ", "·")]
     assert kinds["replicated"].all()
 
@@ -138,10 +132,8 @@ def test_odd_archives_open_and_say_what_is_missing(page: Page) -> None:
 
 def test_hostile_names_stay_text(page: Page) -> None:
     app = page("sizes hostile", "sizes", won="tokens")
-    assert not app.exception
-    assert not app.error
+    assert_fine(app)
     assert drawn(app) == FULL
-    assert "<img" not in texts(app).replace("\\<img", "")
 
 
 def test_many_sizes_without_losses_ask_for_them_and_draw_what_there_is(page: Page) -> None:

@@ -22,6 +22,7 @@ from ui.models.sql.page import (
     Axes,
     colour_columns,
     figure_in_words,
+    first_rows,
     hidden_points,
     likely_axes,
     numeric_columns,
@@ -189,3 +190,11 @@ def test_any_result_can_be_taken_home(demo: Archive, sql: str) -> None:
 def test_columns_of_one_name_are_told_apart() -> None:
     assert unique_names(["run", "run", "x", "run"]) == ["run", "run (2)", "x", "run (3)"]
     assert len(set(unique_names(["a", "a (2)", "a"]))) == 3
+
+
+def test_a_result_too_large_for_a_browser_is_shown_in_part() -> None:
+    table = pa.table({"x": np.arange(1000)})
+    assert first_rows(table).equals(table)
+    assert first_rows(table, most=1000 * 8 - 1)["x"].to_pylist() == list(range(500))
+    assert first_rows(table, most=7).num_rows == 0
+    assert first_rows(table.slice(0, 0)).num_rows == 0

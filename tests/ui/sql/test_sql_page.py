@@ -46,3 +46,12 @@ def test_a_statement_is_passed_on_as_link_python_and_command(page: Page) -> None
     )
     assert any('archive.query("""\\\nSELECT step, loss FROM v_loss""")' in c for c in codes)
     assert any(c.startswith("pathscope sql 'SELECT step, loss FROM v_loss' --archive ") for c in codes)
+
+
+def test_one_value_larger_than_a_message_to_the_browser_is_said_and_not_sent(page: Page) -> None:
+    app = page("demo", "sql_console", sql="SELECT repeat('x', 60_000_000) AS long")
+    assert not app.exception
+    assert [w.value for w in app.warning] == [
+        "Too large for a browser: 0 rows shown. The files have all of them."
+    ]
+    assert app.main.dataframe[0].value.empty

@@ -2,6 +2,7 @@
 
 import math
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -13,7 +14,7 @@ from queries.reading.select import ALL_RUNS, RunSelection
 from queries.transition_times import transition_times
 from queries.transitions_per_position import transitions_per_position
 from tests.ui.browser import Made
-from tests.ui.transitions.archive import SMOOTH, STEPS, SUDDEN
+from tests.ui.transitions.archive import LABELS, SMOOTH, STEPS, SUDDEN
 from ui.models.conditions import condition_labels
 from ui.models.transitions.curve import curve_figure, figure_in_words, panel_of
 from ui.models.transitions.groups import groups_in_short, in_short, with_short
@@ -29,6 +30,7 @@ from ui.models.transitions.page import (
     half_way,
     pairs_of_groups,
     partner_of,
+    positions_of,
     runs_used,
 )
 from ui.models.transitions.page import (
@@ -164,6 +166,39 @@ def test_partners_events_and_pairs(archive: Archive) -> None:
     assert pairs_of_groups(archive, selection=ALL_RUNS, by="condition") == 1
     assert pairs_of_groups(archive, selection=ALL_RUNS, by="init") == math.comb(6, 2)
     assert pairs_of_groups(archive, selection=ALL_RUNS, by="split") == 0
+
+
+def test_ordering_positions_takes_as_long_as_there_are_positions_and_conditions(
+    archive: Archive, made: Made
+) -> None:
+    one = positions_of(archive, selection=RunSelection(conditions=(SUDDEN,)))
+    assert positions_of(archive, selection=ALL_RUNS).seconds == pytest.approx(2 * one.seconds)
+    assert one.n == len(LABELS)
+    assert one.seconds == pytest.approx(math.comb(len(LABELS), 2) * (1.5e-4 + 3 * 1.5e-5))
+    nothing = positions_of(Archive(made("demo")), selection=ALL_RUNS)
+    assert (nothing.n, nothing.seconds, nothing.level) == (0, 0, 0.35)
+
+
+def test_positions_are_there_at_half_a_coin_or_half_way_where_they_never_come_to_that(
+    own: Made, archive: Archive
+) -> None:
+    learned = positions_of(archive, selection=ALL_RUNS)
+    assert (learned.level, learned.half_way) == (0.35, False)
+    path = own("transitions")
+    with duckdb.connect(str(path)) as connection:
+        connection.execute('UPDATE fact_position SET "values" = list_transform("values", v -> v + 1)')
+
+    found = positions_of(Archive(path), selection=ALL_RUNS)
+
+    with duckdb.connect(str(path), read_only=True) as connection:
+        first, last = (
+            connection.execute(
+                f"SELECT median(value) FROM v_position WHERE step = (SELECT {end}(step) FROM v_position)"
+            ).fetchall()[0][0]
+            for end in ("min", "max")
+        )
+    assert found.half_way
+    assert found.level == pytest.approx((first + last) / 2, rel=0.05)
 
 
 def test_parts_and_tasks_are_asked_for(made: Made) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tests.ui.seen import fills, texts
+from tests.ui.seen import fills, table, texts
 
 Page = Callable[..., AppTest]
 
@@ -19,8 +19,7 @@ def figure(app: AppTest, key: str) -> dict[str, object]:
 
 def frame(app: AppTest, *columns: str) -> list[dict[str, object]]:
     """The rows of the one table that has these columns."""
-    (found,) = [d.value for d in app.dataframe if set(columns) <= set(d.value.columns)]
-    rows: list[dict[str, object]] = found.to_dict("records")
+    rows: list[dict[str, object]] = table(app, *columns).to_dict("records")
     return rows
 
 
@@ -68,6 +67,17 @@ def test_the_address_asks_for_the_test_a_series_and_both_scales(page: Page) -> N
     link = next(c.value for c in app.code if "transitions?" in c.value or "test=true" in c.value)
     for word in ("test=true", "focus=smooth-s1", "level=1.0", "y_scale=log", "rule=first"):
         assert word in link
+
+
+def test_many_positions_are_ordered_when_that_is_asked_for(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ui.parts.transitions.pickers.POSITIONS_AT_ONCE", 0)
+    app = page("transitions", "transitions")
+    assert not app.exception
+    assert "The switch above works out when every position gets there" in texts(app)
+    app.toggle(key="position_order").set_value(True).run()
+    assert len(figure(app, "positions")["data"]) == 6  # type: ignore[arg-type]
 
 
 def test_order_and_lead_take_events_from_the_address(page: Page) -> None:

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from queries.head_scores import HeadScores
 from queries.reading.tables import floats
-from ui.models.axes import GRID, LINE, NO_GRID
+from ui.models.axes import GRID, LINE, NO_GRID, POWERS, decades, log_ticks
 from ui.models.compare.text import signed
 from ui.models.heads.cells import FULL, head_cells
 from ui.models.palette import HUES, see_through
-from ui.models.text import number, plural
+from ui.models.text import escape_plotly, number, plural
 
 Floats = NDArray[np.float64]
 
@@ -117,28 +117,49 @@ def change_table(found: HeadChange) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=pa.schema([("head", pa.string()), *reals]))
 
 
-def sorted_figure(a: HeadScores, b: HeadScores, names: tuple[str, str], *, label: str) -> go.Figure:
-    """Scores of all heads of A and of B, each sorted: a full line and a dashed one."""
+def sorted_figure(
+    a: HeadScores,
+    b: HeadScores,
+    names: tuple[str, str],
+    *,
+    label: str,
+    x_scale: str = "linear",
+    y_scale: str = "linear",
+) -> go.Figure:
+    """Scores of all heads of A and of B, each sorted: a full line and a dashed one.
+
+    Scores at or below 0 have no place on a log axis; `hidden_scores` counts them.
+    """
     figure = go.Figure()
+    every = np.concatenate([_finite(a), _finite(b)])
+    across = {"type": x_scale, **(log_ticks(np.array([1.0, len(every)])) if x_scale == "log" else {})}
+    up: dict[str, object] = {"type": y_scale}
+    if y_scale == "log":
+        up |= log_ticks(every) | (POWERS if decades(every) >= 2 else {})
     for k, (answer, name) in enumerate(zip((a, b), names, strict=True)):
         values = np.sort(_finite(answer))[::-1]
         figure.add_scatter(
             x=np.arange(1, len(values) + 1),
-            y=values,
+            y=np.where(values > 0, values, np.nan) if y_scale == "log" else values,
             mode="lines+markers",
             line={"color": HUES[k], "width": 2, "dash": "solid" if k == 0 else "dash"},
             marker={"symbol": "circle" if k == 0 else "diamond", "size": 7},
-            name=name,
-            hovertemplate="%{y:.4g}, rank %{x}<extra>" + name + "</extra>",
+            name=escape_plotly(name),
+            hovertemplate="%{y:.4g}, rank %{x}<extra>" + escape_plotly(name) + "</extra>",
         )
     figure.update_layout(
         height=HEIGHT,
         margin={"l": 62, "t": 28, "b": 52, "r": 8},
-        xaxis={"title": {"text": "heads, highest first", "standoff": 8}, **LINE, **NO_GRID},
-        yaxis={"title": {"text": label, "standoff": 8}, **LINE, **GRID},
+        xaxis={"title": {"text": "heads, highest first", "standoff": 8}, **LINE, **NO_GRID, **across},
+        yaxis={"title": {"text": escape_plotly(label), "standoff": 8}, **LINE, **GRID, **up},
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
     )
     return figure
+
+
+def hidden_scores(a: HeadScores, b: HeadScores) -> int:
+    """Scores that a log y axis cannot show."""
+    return int((np.concatenate([_finite(a), _finite(b)]) <= 0).sum())
 
 
 def sorted_in_words(a: HeadScores, b: HeadScores, label: str) -> str:

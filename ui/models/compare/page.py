@@ -11,6 +11,7 @@ from ui.models.component_sets import named
 
 TOKENS, HEADS, NEURONS = "fact_token", "fact_head", "fact_neuron_top"
 SAME = "same run"
+FITS = 26  # letters of a name that are seen in the box of A or B beside a sidebar in a window of 1000 pixels
 
 # of the ledger: every checkpoint that has anything the page shows
 _POINTS_SQL = """\
@@ -42,6 +43,8 @@ class CompareChoices:
     measure: str = ""
     heads_on: str = ""
     heads_variant: str = ""
+    x_scale: str = ""
+    y_scale: str = ""
     neurons_on: str = ""
     neurons_variant: str = ""
     overlap: str = ""
@@ -79,6 +82,11 @@ def points_of(
 
     order = sorted(in_order(selected, found), key=is_poor)
     return {selected.by_id[run].run: tuple(found[run]) for run in order}
+
+
+def in_full(run: str) -> str:
+    """The name of a run where its box cuts it; "" where it fits."""
+    return run if len(run) > FITS else ""
 
 
 def early(points: Sequence[PointOf]) -> int:

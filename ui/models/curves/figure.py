@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from queries.loss_curves import LossCurves
@@ -13,10 +14,10 @@ from queries.results import Answer
 from ui.models.axes import GRID, LINE, NO_GRID, POWERS, SEPARATORS, decades, log_ticks, spread
 from ui.models.bundles import Bundle, bundles, measure_of, part_of
 from ui.models.palette import MUTED, see_through
+from ui.models.suspects import Mark
 from ui.models.text import escape_plotly, fold, plural, shorten
 
 Floats = NDArray[np.float64]
-Mark = tuple[str, float, str]  # run, step, why it is left out
 
 HEIGHT = 500
 TOP, BOTTOM = 16, 52
@@ -29,18 +30,27 @@ TIMES = {
     "tokens": "tokens seen",
     "compute": "operations of training (6 × parameters × tokens)",
 }
+BAND = "band"  # what tells intervals from what is measured among the traces
+BAND_ROOM = 0.15  # of the height of lines and means: so much bands may add to the y axis at either end
 ZERO_DOMAIN, REST_DOMAIN = (0.0, 0.04), (0.075, 1.0)
 
 
-def curve_figure(answers: Sequence[LossCurves], *, x_scale: str, y_scale: str, colour_by: str) -> go.Figure:
-    """Draw the answers, one per part, on shared axes.
+def curve_figure(
+    answers: Sequence[LossCurves],
+    *,
+    x_scale: str,
+    y_scale: str,
+    colour_by: str,
+    in_use: Collection[Mark] = (),
+) -> go.Figure:
+    """Draw the answers, one per part, on shared axes. in_use: suspect checkpoints that they rest on.
 
     On a log x axis step 0 stands on an axis of its own, left of a break: it has no logarithm, and log(step + 1)
     would bend every curve. Values at or below 0 have no place on a log y axis; `hidden_values` counts them.
     """
     first = answers[0]
     what = measure_of(first) + (f" [{first.unit}]" if first.unit not in ("", "1") else "")
-    marks = left_out(answers) if first.axis == "step" else set()
+    marks = left_out(answers) | set(in_use) if first.axis == "step" else set()
     drawn = bundles(answers, colour_by=colour_by)
     return draw_bundles(drawn, x_scale=x_scale, y_scale=y_scale, axis=first.axis, title=what, marks=marks)
 
@@ -70,9 +80,10 @@ def draw_bundles(
         _add_lines(figure, bundle, broken, together)
     for bundle in drawn:
         _add_mean(figure, bundle, broken)
-    _mark_left_out(figure, marks, broken)
+    _mark(figure, marks, broken)
     _axes(figure, axis, title, every, x_scale, y_scale, broken)
     figure.update_layout(height=height)
+    _fit_y(figure, y_scale)
     _name_lines(figure, drawn, y_scale)
     return figure
 
@@ -89,9 +100,12 @@ def hidden_values(answers: Sequence[LossCurves]) -> int:
     return sum(int((floats(a.table, "value") <= 0).sum()) for a in answers)
 
 
-def cut_intervals(answers: Sequence[LossCurves]) -> int:
-    """Intervals that reach to 0 or below, where a log y axis cannot follow."""
-    return sum(int((floats(a.bands, "low") <= 0).sum()) for a in answers)
+def cut_intervals(figure: go.Figure, bands: Sequence[pa.Table]) -> int:
+    """How many of the intervals drawn in a figure reach beyond its y axis."""
+    if figure.layout.yaxis.range is None:
+        return 0
+    low, high = (10**v if figure.layout.yaxis.type == "log" else v for v in figure.layout.yaxis.range)
+    return sum(int(((floats(b, "low") < low) | (floats(b, "high") > high)).sum()) for b in bands)
 
 
 def figure_in_words(answers: Sequence[LossCurves], *, x_scale: str, y_scale: str) -> str:
@@ -154,6 +168,7 @@ def _add_band(figure: go.Figure, bundle: Bundle, floor: float, broken: bool) -> 
         fillcolor=see_through(bundle.stroke.colour, 0.16),
         line={"width": 0},
         mode="lines",
+        meta=BAND,
         hoverinfo="skip",
         showlegend=False,
     )
@@ -164,6 +179,7 @@ def _add_band(figure: go.Figure, bundle: Bundle, floor: float, broken: bool) -> 
             xaxis="x2",
             mode="lines",
             line={"width": 8, "color": see_through(bundle.stroke.colour, 0.2)},
+            meta=BAND,
             hoverinfo="skip",
             showlegend=False,
         )
@@ -215,7 +231,7 @@ def _hover(bundle: Bundle, head: str) -> str:
     return f"{head}<br>{time}: %{{y:.4g}} {escape_plotly(bundle.unit)}<extra></extra>"
 
 
-def _mark_left_out(figure: go.Figure, entries: Collection[Mark], broken: bool) -> None:
+def _mark(figure: go.Figure, entries: Collection[Mark], broken: bool) -> None:
     for zero in (False, True):
         marks = sorted(e for e in entries if (broken and e[1] <= 0) == zero)
         if marks:
@@ -295,33 +311,50 @@ def _axes(
         )
 
 
-def _heights(figure: go.Figure) -> Floats:
-    """Every y that is drawn as a value."""
-    values = np.concatenate([np.asarray(t.y, float) for t in figure.data if t.yaxis != "y2"])
+def _heights(figure: go.Figure, *, bands: bool = False) -> Floats:
+    """Every y that is drawn as a value. bands: ends of intervals too."""
+    drawn = [t.y for t in figure.data if t.yaxis != "y2" and (bands or t.meta != BAND)]
+    values = np.concatenate([np.asarray(y, float) for y in drawn])
     finite: Floats = values[np.isfinite(values)]
     return finite
 
 
 def _floor(drawn: Sequence[Bundle]) -> float:
-    """The lowest positive value of any run: intervals that reach below it are drawn down to it."""
+    """Where intervals that reach 0 end on a log axis: out of the picture, as far below its runs as those are high."""
     values = np.concatenate([line.values for b in drawn for line in b.lines])
     positive = values[np.isfinite(values) & (values > 0)]
-    return float(positive.min()) if len(positive) else 0.0
+    return float(positive.min() ** 2 / positive.max() / 10) if len(positive) else 0.0
+
+
+def _fit_y(figure: go.Figure, y_scale: str) -> None:
+    """Make the y axis that of runs and means.
+
+    Intervals may add `BAND_ROOM` at either end and are cut there: over two runs they are 13 standard deviations wide,
+    and an axis that showed all of that would show nothing else.
+    """
+    scale = np.log10 if y_scale == "log" else np.asarray
+    values, every = (
+        scale(v[(v > 0) | (y_scale == "linear")]) for v in (_heights(figure), _heights(figure, bands=True))
+    )
+    if not len(values):
+        return
+    room = BAND_ROOM * float(np.ptp(values))
+    low, high = (
+        max(float(values.min()) - room, float(every.min())),
+        min(float(values.max()) + room, float(every.max())),
+    )
+    margin = 0.05 * (high - low) or 0.5
+    figure.layout.yaxis.range = [low - margin, high + margin]
 
 
 def _name_lines(figure: go.Figure, drawn: Sequence[Bundle], y_scale: str) -> None:
     """Each line's name at its right end, pushed apart where they would overlap."""
     named = [b for b in drawn if math.isfinite(b.end) and (y_scale == "linear" or b.end > 0)][:MOST_LABELS]
-    values = _heights(figure)
-    values = values[(values > 0) | (y_scale == "linear")]
-    if not named or not len(values):
+    if not named:
         figure.update_layout(margin={"r": 16})
         return
     scale = np.log10 if y_scale == "log" else np.asarray
-    low, high = float(scale(values.min())), float(scale(values.max()))
-    margin = 0.05 * (high - low) or 0.5
-    low, high = low - margin, high + margin
-    figure.layout.yaxis.range = [low, high]
+    low, high = figure.layout.yaxis.range
     heights = spread(
         [(float(scale(b.end)) - low) / (high - low) for b in named],
         LABEL_PIXELS / (figure.layout.height - TOP - BOTTOM),

@@ -90,11 +90,11 @@ def most_groups(n_parts: int) -> int:
 
 
 def notes(
-    answers: Sequence[LossCurves], *, n_drawn: int, n_groups: int, hidden: int = 0, below: int = 0
+    answers: Sequence[LossCurves], *, n_drawn: int, n_groups: int, hidden: int = 0, cut: int = 0
 ) -> tuple[list[str], list[str]]:
     """(what is missing from the picture, what the picture cannot tell), each line once.
 
-    hidden: values that a log axis cannot show. below: intervals that it cuts off.
+    hidden: values that a log axis cannot show. cut: intervals that reach beyond the y axis.
     """
     missing: list[str] = []
     fine: list[str] = []
@@ -109,16 +109,23 @@ def notes(
             )
     if hidden:
         missing.append(f"{plural(hidden, 'value')} at or below 0 have no place on a log axis.")
-    if below:
-        missing.append(
-            f"{plural(below, 'interval')} of a mean reach down to 0 or below; a log axis cuts them off."
-        )
+    if cut:
+        missing.append(cut_words(cut))
     for line in dict.fromkeys(line for a in answers for line in a.limits):
         if line.startswith("Thinned"):
             continue
         line = line.replace("'excluded:too' brings them in", "the switch in the sidebar brings them in")
         (missing if "left out" in line or "have no" in line or "not finite" in line else fine).append(line)
     return list(dict.fromkeys(missing)), fine
+
+
+def cut_words(n: int) -> str:
+    """What to say of intervals that are cut, of which there are `n`."""
+    reach = "reaches" if n == 1 else "reach"
+    return (
+        f"{plural(n, 'interval')} of a mean {reach} beyond the y axis, which is that of the runs: the band is cut there, hover "
+        "over the mean for its width."
+    )
 
 
 def ends(answers: Sequence[LossCurves]) -> pa.Table:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from queries.grokking_progress import GrokkingProgress
 from queries.reading.tables import floats
-from ui.models.axes import GRID, LINE, SEPARATORS
+from ui.models.axes import GRID, LINE, POWERS, SEPARATORS, decades, log_ticks
 from ui.models.grokking.phases import LOOKS, Span
 from ui.models.grokking.progress import runs_of
 from ui.models.palette import HUES, MUTED, see_through
@@ -35,9 +35,12 @@ def measured(progress: GrokkingProgress) -> list[str]:
 
 
 def measures_figure(
-    progress: GrokkingProgress, focus: str, of_run: Sequence[Span], *, x_scale: str
+    progress: GrokkingProgress, focus: str, of_run: Sequence[Span], *, x_scale: str, y_scale: str = "linear"
 ) -> go.Figure:
-    """A panel a measure: the chosen run thick, at most `MOST_OTHERS` others thin, dotted lines where its phases end."""
+    """A panel a measure: the chosen run thick, at most `MOST_OTHERS` others thin, dotted lines where its phases end.
+
+    Values at or below 0 have no place on a log y axis; `measures_hidden` counts them.
+    """
     columns = measured(progress)
     axis = StepAxis.of(floats(progress.table, "step"), x_scale)
     width = (1 - GAP * (len(columns) - 1)) / max(len(columns), 1)
@@ -49,12 +52,12 @@ def measures_figure(
         left = panel * (width + GAP)
         for run in [*_others(progress, focus), focus]:
             rows = progress.table.filter(pc.equal(progress.table["run"], run))
-            figure.add_trace(_line(axis, rows, column, run, thick=run == focus, n=n))
+            figure.add_trace(_line(axis, rows, column, run, thick=run == focus, n=n, y_scale=y_scale))
         for span in of_run:
             if span.closed:
                 figure.add_shape(_border(axis, span, n))
         layout[f"xaxis{n}"] = axis.layout() | {"domain": (left, left + width), "anchor": f"y{n}"}
-        layout[f"yaxis{n}"] = {"anchor": f"x{n}", "rangemode": "tozero", "nticks": 6, **LINE, **GRID}
+        layout[f"yaxis{n}"] = {"anchor": f"x{n}", **LINE, **GRID, **_y(progress, column, y_scale)}
         notes.append(_title(MEASURES[column], left))
         notes += [sign | {"xref": f"x{n}", "yref": f"y{n} domain"} for sign in axis.mark()]
     figure.update_layout(
@@ -67,6 +70,12 @@ def measures_figure(
         **layout,
     )
     return figure
+
+
+def measures_hidden(progress: GrokkingProgress) -> int:
+    """Values that a log y axis cannot show."""
+    every = [floats(progress.table, column) for column in measured(progress)]
+    return sum(int((values <= 0).sum()) for values in every if (values > 0).any())
 
 
 def measures_in_words(progress: GrokkingProgress, focus: str) -> str:
@@ -98,9 +107,18 @@ def _others(progress: GrokkingProgress, focus: str) -> list[str]:
     return [run for run in runs_of(progress) if run != focus][:MOST_OTHERS]
 
 
-def _line(axis: StepAxis, rows: pa.Table, column: str, run: str, *, thick: bool, n: str) -> go.Scatter:
-    steps = floats(rows, "step")
-    x, y = axis.cut(steps, floats(rows, column))
+def _y(progress: GrokkingProgress, column: str, y_scale: str) -> dict[str, object]:
+    values = floats(progress.table, column)
+    if y_scale == "linear" or not (values > 0).any():
+        return {"rangemode": "tozero", "nticks": 6}
+    return {"type": "log", **log_ticks(values), **(POWERS if decades(values) >= 2 else {})}
+
+
+def _line(
+    axis: StepAxis, rows: pa.Table, column: str, run: str, *, thick: bool, n: str, y_scale: str
+) -> go.Scatter:
+    steps, values = floats(rows, "step"), floats(rows, column)
+    x, y = axis.cut(steps, values if y_scale == "linear" else np.where(values > 0, values, np.nan))
     told, _ = axis.cut(steps, steps)
     return go.Scatter(
         x=x,

@@ -46,11 +46,18 @@ class GrokkingChoices:
     rule: Rule = "W_L"
     event: str = ""
     level: float | None = None
+    measures_y: str = ""
 
 
 def runs_of(progress: GrokkingProgress) -> list[str]:
     """Runs with any of the measures, in the answer's order."""
     return list(dict.fromkeys(progress.table["run"].to_pylist()))
+
+
+def has_split(progress: GrokkingProgress) -> bool:
+    """Whether anything is there of what tells a run that memorises from one that generalises."""
+    of_modular = [*LOSSES, "test_accuracy", "gini", "fve"]
+    return any(np.isfinite(floats(progress.table, column)).any() for column in of_modular)
 
 
 def one_run(progress: GrokkingProgress, run: str) -> list[Bundle]:
@@ -128,11 +135,6 @@ def fill_command(progress: GrokkingProgress | None) -> str:
 def hidden(drawn: Sequence[Bundle]) -> int:
     """Values of runs that a log y axis cannot show."""
     return sum(int((line.values <= 0).sum()) for b in drawn for line in b.lines)
-
-
-def cut(drawn: Sequence[Bundle]) -> int:
-    """Intervals that a log y axis cuts off."""
-    return sum(int((floats(b.band, "low") <= 0).sum()) for b in drawn)
 
 
 def ends_table(progress: GrokkingProgress) -> pa.Table:

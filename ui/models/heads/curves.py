@@ -1,5 +1,7 @@
 """One head over training: a line a run, the run in focus full, with the level of chance."""
 
+from collections.abc import Collection
+
 import numpy as np
 import plotly.graph_objects as go
 import pyarrow as pa
@@ -12,6 +14,7 @@ from ui.models.bundles import Bundle, Line
 from ui.models.curves.figure import draw_bundles, left_out
 from ui.models.numbers import or_nan
 from ui.models.palette import HUES, MUTED, Stroke
+from ui.models.suspects import Mark
 from ui.models.text import distinguish, number, plural
 
 Floats = NDArray[np.float64]
@@ -21,11 +24,17 @@ _NO_BAND = pa.table({name: pa.array([], pa.float64()) for name in ("step", "mean
 
 
 def head_curves_figure(
-    found: HeadScoreHistory, focus: str, *, step: int, x_scale: str, y_scale: str = "linear"
+    found: HeadScoreHistory,
+    focus: str,
+    *,
+    step: int,
+    x_scale: str,
+    y_scale: str = "linear",
+    in_use: Collection[Mark] = (),
 ) -> go.Figure:
     """Every run thin but the one in focus; no mean, because a head's number names another head in every init.
 
-    The level of chance is dashed, the slider's step a dotted vertical line.
+    The level of chance is dashed, the slider's step a dotted vertical line. in_use: suspect checkpoints among the scores.
     """
     drawn = _bundles(found, focus)
     unit = f" [{found.unit}]" if found.unit else ""
@@ -35,7 +44,7 @@ def head_curves_figure(
         y_scale=y_scale,
         axis="step",
         title=found.label + unit,
-        marks=left_out([found]),
+        marks=left_out([found]) | set(in_use),
         height=HEIGHT,
     )
     # no mean lies on top of the other runs here, so they need not be faint

@@ -85,7 +85,8 @@ def grid(scores: HeadScores, history: HeadScoreHistory, run: str) -> Grid:
         chance[at] = or_nan(r["chance"])
         z[at] = or_nan(r["z"])
     known = chance[np.isfinite(chance)]
-    top = max(peak_of(history), PALE * float(np.abs(known).max(initial=0.0)))
+    pale = PALE * float(np.abs(known).max(initial=0.0))
+    top = max(peak_of(history), min(pale, 1.0) if scores.unit == "probability" else pale)
     return Grid(run, rows[0]["step"], values, chance, z, top)
 
 

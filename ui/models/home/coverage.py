@@ -53,6 +53,17 @@ JOIN v_quantity q ON q.quantity_id = f.quantity_id
 GROUP BY q.measure, f.run_id"""
 
 
+# the same counts step by step, as people may ask for them
+STEPS_SQL = """\
+SELECT l.measure, l.step, count(*) AS n_cells, count(*) FILTER (l.state = 'done') AS n_done,
+       count(*) FILTER (l.state = 'done' AND c.suspect) AS n_suspect, count(*) FILTER (l.state LIKE 'failed%') AS n_failed
+FROM v_cell l
+JOIN v_run r ON r.run_id = l.run_id
+LEFT JOIN v_checkpoint c ON c.checkpoint_id = CASE WHEN l.subject_kind = 1 THEN l.subject_id END
+WHERE r.family = $family AND l.subject_kind IN (0, 1)
+GROUP BY l.measure, l.step ORDER BY l.measure, l.step"""
+
+
 @dataclass(frozen=True)
 class FamilySize:
     """A family and how many of its runs there are."""

@@ -24,7 +24,7 @@ SELECT (SELECT count(*) FROM v_run) AS n_runs,
 _CELLS_SQL = """\
 SELECT coalesce(sum(n_rows), 0)::BIGINT AS n_numbers, count(*) FILTER (state IN (2, 3)) AS n_failed FROM cell"""
 
-_MEASURES_SQL = """\
+MEASURES_SQL = """\
 WITH subject AS (  -- one equality join; conditions on the kind would make it a nested loop
   SELECT 0 AS kind, id, id AS run_id FROM run
   UNION ALL SELECT 1, id, run_id FROM checkpoint
@@ -44,6 +44,13 @@ JOIN v_measure m ON m.measure = q.measure AND m.version = q.version
 JOIN done d ON d.quantity_id = q.quantity_id
 GROUP BY q.measure
 ORDER BY q.measure"""
+
+
+@dataclass(frozen=True)
+class HomeChoices:
+    """What was chosen on the page; the field's name is the address's."""
+
+    coverage_of: str
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ def overview(archive: Archive) -> Overview:
 
 def measures(archive: Archive) -> pa.Table:
     """One row a measure: measure, summary, unit, table_name, n_variants, n_runs, n_cells, n_numbers, n_failed, sources."""
-    return archive.query(_MEASURES_SQL)
+    return archive.query(MEASURES_SQL)
 
 
 def questions(measures: pa.Table) -> list[Question]:

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from archive.store import Archive
-from ui.models.axes import GRID, LINE, SEPARATORS, name_rows
+from queries.reading.tables import floats
+from ui.models.axes import GRID, LINE, POWERS, SEPARATORS, decades, log_ticks, name_rows
 from ui.models.ingestion.page import OTHERS, StudyState
 from ui.models.palette import HUES, MUTED, STROKES, see_through
 from ui.models.text import count, distinguish, escape_plotly, plural, shorten
@@ -132,18 +133,21 @@ def drawn_lines(table: pa.Table, studies: Sequence[StudyState]) -> list[str]:
     return [s.study for s in studies if s.study in there][:MOST_LINES]
 
 
-def over_time_figure(table: pa.Table, names: Sequence[str]) -> go.Figure:
+def over_time_figure(table: pa.Table, names: Sequence[str], *, y_scale: str = "linear") -> go.Figure:
     """A line a study: cells so far after each commit, against the time of day (UTC). The line's end has its name."""
     figure = go.Figure()
+    cells = floats(table, "n_so_far")
+    up: dict[str, object] = {"rangemode": "tozero"}
+    if y_scale == "log":
+        up = {"type": "log", **log_ticks(cells), **(POWERS if decades(cells) >= 2 else {})}
     labels = distinguish([name or OTHERS for name in names], 26)
     for label, name, stroke in zip(labels, names, STROKES, strict=False):
         rows = table.filter(pc.equal(table["study"], name))
         times = pc.cast(rows["ms"], pa.timestamp("ms")).to_pylist()
-        cells = rows["n_so_far"].to_pylist()
         figure.add_scatter(
             x=times,
-            y=cells,
-            mode="lines+markers" if len(cells) <= 60 else "lines",
+            y=rows["n_so_far"].to_pylist(),
+            mode="lines+markers" if rows.num_rows <= 60 else "lines",
             name=escape_plotly(label),
             line={"color": stroke.colour, "dash": stroke.dash, "width": 2, "shape": "hv"},
             marker={"size": 5},
@@ -160,7 +164,7 @@ def over_time_figure(table: pa.Table, names: Sequence[str]) -> go.Figure:
         showlegend=True,
         legend={"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0},
         xaxis={"title": {"text": "time of the commit (UTC)", "standoff": 8}, **LINE, "showgrid": False},
-        yaxis={"title": {"text": "cells brought in"}, "rangemode": "tozero", **LINE, **GRID},
+        yaxis={"title": {"text": "cells brought in"}, **LINE, **GRID, **up},
     )
     return figure
 

@@ -63,6 +63,7 @@ class IngestChoices:
 
     study: str = ""
     paused: bool = False
+    y_scale: str = ""
 
 
 @dataclass(frozen=True)

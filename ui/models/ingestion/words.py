@@ -8,6 +8,10 @@ from archive.upkeep.words import age_words, size_words
 from ui.models.text import count, plural, shorten
 
 MOST_REFUSED = 20
+FIRST_RESULTS = (
+    "Nothing of it is in the archive yet. The first results come in when the first unit of work is done: after seconds for "
+    "small models, minutes for large ones. This page looks every few seconds and shows them by itself."
+)
 
 
 def read_words(seconds: float, busy: str, every: float | None) -> str:
@@ -32,6 +36,13 @@ def holder_words(ingests: Mapping[str, Holder], writer: Holder | None) -> Iterat
             )
     if writer is not None and writer.alive:
         yield f"The archive is being written by {writer.words}."
+
+
+def under_way(ingests: Mapping[str, Holder], writer: Holder | None, queue: Queue) -> list[str]:
+    """Sentences on what somebody is at now and what waits to be entered; none where nobody is at anything."""
+    if not any(holder.alive for holder in (*ingests.values(), *filter(None, [writer]))):
+        return []
+    return [*holder_words(ingests, writer), *queue_words(queue)]
 
 
 def queue_words(queue: Queue) -> Iterator[str]:

@@ -52,6 +52,11 @@ SELECT r.name AS run, n.step,
 FROM newest n JOIN run r ON r.id = n.run_id
 ORDER BY n.run_id, n.step"""
 
+# what is recorded; distances and new findings are worked out from sketches and hashes
+CHECKPOINTS_SQL = """\
+SELECT run, step, snapshot, integrity, integrity_note, integrity_link, weights_hash FROM v_checkpoint
+WHERE run_id IN (SELECT unnest($ids)) ORDER BY run_id, step, snapshot"""
+
 
 @dataclass(frozen=True)
 class Chain:
@@ -105,8 +110,8 @@ def chain_table(found: RunLedger) -> pa.Table:
     )
 
 
-def chain_figure(chain: Chain, *, x_scale: str) -> go.Figure:
-    """Distance to the checkpoint before against the step, log y; other runs thin, odd checkpoints marked and labelled."""
+def chain_figure(chain: Chain, *, x_scale: str, y_scale: str = "log") -> go.Figure:
+    """Distance to the checkpoint before against the step; other runs thin, odd checkpoints marked and labelled."""
     figure = go.Figure()
     rows = chain.ledger.rows
     steps = np.array([r.step for r in rows], float)
@@ -116,7 +121,8 @@ def chain_figure(chain: Chain, *, x_scale: str) -> go.Figure:
     axis = StepAxis.of(np.concatenate([steps, other_steps]), x_scale)
     every = np.concatenate([values, other_values])
     positive = every[np.isfinite(every) & (every > 0)]
-    floor = float(positive.min()) / BELOW if len(positive) else 1.0
+    bottom = float(positive.min()) / BELOW if len(positive) else 1.0
+    floor = bottom if y_scale == "log" else 0.0
     _others(figure, chain, axis, floor)
     there = np.isfinite(values)
     figure.add_scatter(
@@ -129,8 +135,13 @@ def chain_figure(chain: Chain, *, x_scale: str) -> go.Figure:
         customdata=[[f"{s:,.0f}", number(v)] for s, v in zip(steps[there], values[there], strict=True)],
         hovertemplate="step %{customdata[0]}<br>%{customdata[1]} of the length of the weights<extra></extra>",
     )
-    _odd(figure, chain, axis, floor)
+    _odd(figure, chain, axis, floor, y_scale)
     top = float(positive.max()) if len(positive) else 1.0
+    # room above for the words of odd checkpoints
+    up: dict[str, object] = {"range": [-0.05 * top, 1.35 * top]}
+    if y_scale == "log":
+        up = {"range": [np.log10(floor) - 0.15, np.log10(top) + 0.45]}
+        up |= {**POWERS, **log_ticks(np.array([floor, top]))}
     figure.update_layout(
         height=400,
         separators=SEPARATORS,
@@ -140,12 +151,10 @@ def chain_figure(chain: Chain, *, x_scale: str) -> go.Figure:
         xaxis=axis.layout(),
         yaxis={
             "title": {"text": "distance to the checkpoint before"},
-            "type": "log",
-            "range": [np.log10(floor) - 0.15, np.log10(top) + 0.45],
+            "type": y_scale,
             **LINE,
             **GRID,
-            **POWERS,
-            **log_ticks(np.array([floor, top])),
+            **up,
         },
         annotations=[*figure.layout.annotations, *axis.mark()],
     )
@@ -176,7 +185,7 @@ def _others(figure: go.Figure, chain: Chain, axis: StepAxis, floor: float) -> No
         named = True
 
 
-def _odd(figure: go.Figure, chain: Chain, axis: StepAxis, floor: float) -> None:
+def _odd(figure: go.Figure, chain: Chain, axis: StepAxis, floor: float, y_scale: str) -> None:
     by_state: dict[str, list[LedgerRow]] = {}
     for row in chain.odd:
         by_state.setdefault("accepted" if row.accepted else row.integrity, []).append(row)
@@ -197,10 +206,10 @@ def _odd(figure: go.Figure, chain: Chain, axis: StepAxis, floor: float) -> None:
         )
     edges = np.quantile(axis.place(np.array([r.step for r in chain.ledger.rows], float)), (0.2, 0.7))
     for k, row in enumerate(sorted(chain.odd, key=lambda r: r.step)[:MOST_LABELS]):
-        x = float(axis.place(np.array([row.step], float))[0])
+        x, y = float(axis.place(np.array([row.step], float))[0]), _height(row, floor)
         figure.add_annotation(
             x=np.log10(x) if axis.scale == "log" else x,
-            y=np.log10(_height(row, floor)),
+            y=np.log10(y) if y_scale == "log" else y,
             text=escape_plotly(f"{row.step:,}: {_briefly(row.note)}"),
             # words at an edge would run out of the figure
             xanchor="right" if x > edges[1] else "left" if x < edges[0] else "center",
@@ -218,7 +227,7 @@ def _briefly(note: str) -> str:
 
 
 def _height(row: LedgerRow, floor: float) -> float:
-    """Where a checkpoint is drawn; without a distance, or at a distance of 0, at the bottom."""
+    """Where a checkpoint is drawn; without a distance at the bottom, and on a log axis at a distance of 0 too."""
     return max(row.to_previous or 0.0, floor)
 
 
@@ -240,10 +249,10 @@ def chain_in_words(chain: Chain) -> str:
     )
 
 
-def chain_notes(chain: Chain, n_condition: int) -> list[str]:
+def chain_notes(chain: Chain, n_condition: int, y_scale: str = "log") -> list[str]:
     """What the ledger remarks, and what is not drawn. n_condition: other runs of the condition with sketches."""
     found = list(chain.ledger.remarks)
-    zero = sum(r.to_previous == 0 for r in chain.ledger.rows)
+    zero = sum(r.to_previous == 0 for r in chain.ledger.rows) if y_scale == "log" else 0
     if zero:
         found.append(
             f"{plural(zero, 'distance')} of exactly 0 {'is' if zero == 1 else 'are'} drawn at the bottom: a logarithm has no 0."

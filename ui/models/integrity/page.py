@@ -12,6 +12,7 @@ from archive.store import Archive
 from archive.upkeep.chain_order import FEWEST
 from archive.upkeep.integrity import SKETCHED
 from queries.reading.select import RunSelection, select_runs
+from queries.reading.tables import in_order
 from ui.models.text import count, plural
 
 MOST_SUSPECTS = 2000
@@ -93,6 +94,7 @@ class IntegrityChoices:
 
     focus: str
     x_scale: str
+    y_scale: str
     judge_all: bool
 
 
@@ -135,8 +137,10 @@ class Kept:
 
 def checked(archive: Archive, *, selection: RunSelection) -> list[RunChecks]:
     """The runs asked for, excluded ones too. Raises UnknownName and UsageError as `select_runs` does."""
-    ids = select_runs(archive, selection.model_copy(update={"with_excluded": True})).ids
-    return [RunChecks(**row) for row in archive.rows(CHECKED_SQL, {"ids": ids, "sketched": SKETCHED})]
+    selected = select_runs(archive, selection.model_copy(update={"with_excluded": True}))
+    rows = archive.rows(CHECKED_SQL, {"ids": selected.ids, "sketched": SKETCHED})
+    found = {row["run_id"]: RunChecks(**row) for row in rows}
+    return [found[run] for run in in_order(selected, found)]
 
 
 def of_runs(archive: Archive, *, sql: str, run_ids: tuple[int, ...]) -> pa.Table:

@@ -10,6 +10,9 @@ from archive.store import Archive
 from queries.reading.registration import Hypothesis, Standing, read_hypotheses, standing
 from ui.models.text import plural
 
+HYPOTHESES_SQL = """\
+SELECT name, statement, primary_measure, alpha, runs_json, who, registered_at FROM v_hypothesis ORDER BY registered_at"""
+
 
 @dataclass(frozen=True)
 class Registered:

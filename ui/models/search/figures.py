@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from ui.models.axes import GRID, LINE, NO_GRID, SEPARATORS
+from ui.models.axes import GRID, LINE, NO_GRID, SEPARATORS, log_ticks
 from ui.models.conditions import condition_labels
 from ui.models.palette import HUES, MUTED, STROKES, see_through
 from ui.models.steps import StepAxis
@@ -18,10 +18,13 @@ Floats = NDArray[np.float64]
 Rows = Sequence[dict[str, Any]]
 
 HEIGHT = 300
+OFF = 1e-6  # where an interval that reaches 0 ends on a log axis: below any count
 MOST_GROUPS, MOST_LINES = 8, 60  # conditions and runs that are drawn
 
 
-def runs_figure(rows: Rows, means: Rows, *, step: int, x_scale: str, what: str) -> go.Figure:
+def runs_figure(
+    rows: Rows, means: Rows, *, step: int, x_scale: str, what: str, y_scale: str = "linear"
+) -> go.Figure:
     """Every run thin, all layers together; per condition the mean over its runs and its 95 % interval.
 
     means: as `course` gives them. At most 60 runs and 8 conditions are drawn; a condition of one run is its line.
@@ -55,6 +58,8 @@ def runs_figure(rows: Rows, means: Rows, *, step: int, x_scale: str, what: str) 
             for c in ("step", "mean", "low", "high")
         )
         stroke = STROKES[groups.index(group)]
+        if y_scale == "log":
+            low = np.where(low > 0, low, OFF)
         _band(figure, axis, steps, low, high, stroke.colour)
         name = f"{escape_plotly(label)} ({plural(mine[0]['n_runs'], 'run')})"
         _line(
@@ -67,12 +72,17 @@ def runs_figure(rows: Rows, means: Rows, *, step: int, x_scale: str, what: str) 
             True,
         )
     _at(figure, axis, step)
+    up: dict[str, object] = {"rangemode": "tozero", "nticks": 5}
+    if y_scale == "log":
+        drawn = [trace.y for trace in figure.data if trace.fill is None]
+        every = np.concatenate([np.asarray(y, float) for y in drawn]) if drawn else np.array([])
+        up = {"type": "log", **_log_range(every), **log_ticks(every)}
     figure.update_layout(
         height=HEIGHT + 18 * len(labels),
         margin={"l": 52, "t": 8, "b": 48, "r": 12},
         separators=SEPARATORS,
         xaxis=axis.layout() | NO_GRID,
-        yaxis={"title": {"text": what, "standoff": 8}, "rangemode": "tozero", "nticks": 5, **LINE, **GRID},
+        yaxis={"title": {"text": what, "standoff": 8}, **LINE, **GRID, **up},
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         hovermode="closest",
         annotations=axis.mark(),
@@ -201,6 +211,12 @@ def _band(figure: go.Figure, axis: StepAxis, steps: Floats, low: Floats, high: F
             hoverinfo="skip",
             showlegend=False,
         )
+
+
+def _log_range(values: Floats) -> dict[str, object]:
+    """Of the lines alone: an interval that reaches 0 has no end on a log axis."""
+    positive = np.log10(values[values > 0])
+    return {"range": [float(positive.min()) - 0.1, float(positive.max()) + 0.1]} if len(positive) else {}
 
 
 def _at(figure: go.Figure, axis: StepAxis, step: int) -> None:

@@ -49,6 +49,7 @@ class SearchChoices:
     within: int = 0
     same_case: bool = False
     x_scale: str = "log"
+    y_scale: str = "linear"
     neuron: str = ""
 
     @property

@@ -13,7 +13,8 @@ from queries.reading.quantities import Which, choose_quantity
 from queries.reading.select import RunSelection, select_runs
 from queries.reading.size_losses import read_shared_losses, read_token_facts
 from queries.reading.token_categories import CATEGORIES, sort_tokens
-from queries.stats.means import mean_interval
+from queries.reading.units import Units, units_by_group, units_limits, units_of
+from queries.stats.over_units import mean_over_units
 from queries.task_scores import TaskScores
 from ui.models.sizes.difference import At
 from ui.models.sizes.page import Size, size_of_run
@@ -97,7 +98,8 @@ def category_grid(
         values.append(of_runs)
     at = size_of_run(sizes)
     places = [at[choice.selected.by_id[run].run] for run in losses.run_ids]
-    mean, low, high, n_runs = _over_runs(np.concatenate(values, axis=1), places, len(sizes))
+    units = units_of(choice.selected, losses.run_ids)
+    mean, low, high, n_runs = _over_runs(np.concatenate(values, axis=1), places, len(sizes), units)
     return SizeGrid(
         rows=tuple(names),
         columns=tuple(size.label for size in sizes),
@@ -109,7 +111,11 @@ def category_grid(
         unit="nats",
         higher=False,
         steps=tuple(picked.steps),
-        limits=(*choice.notes, *left_out.limits),
+        limits=(
+            *choice.notes,
+            *left_out.limits,
+            *units_limits(units_by_group(choice.selected, losses.run_ids), ""),
+        ),
         sql=losses.sql,
     )
 
@@ -158,14 +164,17 @@ def _task(task: str, tokenizer: str, *, several: bool) -> str:
     return f"{task} ({tokenizer})" if several else task
 
 
-def _over_runs(values: Floats, places: Sequence[int], n_sizes: int) -> tuple[Floats, Floats, Floats, Ints]:
-    """(mean, low, high, number of runs), each (row, size). values: (run, row). places: the size of each run."""
+def _over_runs(
+    values: Floats, places: Sequence[int], n_sizes: int, units: Units
+) -> tuple[Floats, Floats, Floats, Ints]:
+    """(mean, low, high, number of runs), each (row, size). values: (run, row), runs as of units. places: the size of each."""
     shape = (values.shape[1], n_sizes)
     found = np.full((3, *shape), np.nan)
     n_runs = np.zeros(shape, np.int64)
     for size in range(n_sizes):
         mine = [k for k, place in enumerate(places) if place == size]
+        shared = units.of(units.runs[k] for k in mine)
         for row in range(shape[0]) if mine else ():
-            found[:, row, size] = mean_interval(values[mine, row], bounds=(0.0, None))
+            found[:, row, size] = mean_over_units(values[mine, row], shared, bounds=(0.0, None))
             n_runs[row, size] = int(np.isfinite(values[mine, row]).sum())
     return found[0], found[1], found[2], n_runs

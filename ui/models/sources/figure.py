@@ -4,6 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pyarrow as pa
 
+from queries.reading.tables import counting
 from ui.models.axes import NO_GRID
 from ui.models.palette import HUES, MUTED, see_through
 from ui.models.text import count, distinguish, escape_plotly, fold, plural, shorten
@@ -56,9 +57,7 @@ def grid_figure(grid: pa.Table) -> go.Figure:
             "tickvals": list(range(len(labels))),
             "ticktext": [escape_plotly(label) for label in labels],
             "tickangle": -60 if below > 60 else 0,
-            "title": {
-                "text": "run" if named else f"{len(columns)} runs, in the archive's order: hover for a name"
-            },
+            "title": {"text": "run" if named else f"{len(columns)} runs, by name: hover for a name"},
             "range": [-0.5, max(len(columns), 1) - 0.5],
             "zeroline": False,
             "fixedrange": True,
@@ -105,8 +104,8 @@ def grid_notes(grid: pa.Table) -> list[str]:
 
 
 def _names(grid: pa.Table) -> tuple[list[str], list[str]]:
-    measures = sorted(set(grid["measure"].to_pylist()))
-    return measures, list(dict.fromkeys(grid["run"].to_pylist()))
+    measures, runs = (set(grid[column].to_pylist()) for column in ("measure", "run"))
+    return sorted(measures), sorted(runs, key=counting)
 
 
 def _told(row: dict[str, int]) -> str:

@@ -26,7 +26,7 @@ subject AS (
   LEFT JOIN checkpoint a ON a.id = k.checkpoint_a
 )"""
 
-_SOURCES_SQL = f"""\
+SOURCES_SQL = f"""\
 WITH {_SUBJECTS},
 given AS (
   SELECT q.source_id, count(DISTINCT s.run_id) FILTER (s.state = 1) AS n_runs, count(DISTINCT q.measure_id) AS n_measures,
@@ -120,7 +120,7 @@ class SourceFacts:
 
 def sources(archive: Archive) -> list[SourceFacts]:
     """Every source in the order of arrival, that of this archive first."""
-    return [_facts(row) for row in archive.rows(_SOURCES_SQL)]
+    return [_facts(row) for row in archive.rows(SOURCES_SQL)]
 
 
 def source_measures(archive: Archive, *, source_id: int) -> pa.Table:

@@ -15,6 +15,7 @@ from ui.models.text import escape_plotly, shorten
 
 MOST_COLOURS = len(STROKES)
 MOST_POINTS = 20_000
+MOST_BYTES = 50_000_000  # of a table in the browser
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,14 @@ class Axes:
     x: str
     y: str
     colour: str = ""
+
+
+def first_rows(table: pa.Table, most: int = MOST_BYTES) -> pa.Table:
+    """As many of the first rows as a browser should be sent; none where the first is too large by itself."""
+    n = table.num_rows
+    while n and table.slice(0, n).nbytes > most:
+        n //= 2
+    return table.slice(0, n)
 
 
 def numeric_columns(table: pa.Table) -> list[str]:

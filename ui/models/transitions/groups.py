@@ -1,7 +1,7 @@
 """Conditions in few words, in tables and in sentences: what all of them share is left out."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pyarrow as pa
 
@@ -14,9 +14,13 @@ WIDTH = 44
 
 
 def groups_in_short(archive: Archive, *, selection: RunSelection) -> dict[str, str]:
-    """Labels of the conditions of a selection, also for what answers leave of their names after words that all share."""
-    selected = select_runs(archive, selection)
-    short = condition_labels(list(selected.groups.values()), WIDTH)
+    """Labels of the conditions of a selection, as `in_few_words` gives them."""
+    return in_few_words(select_runs(archive, selection).groups.values())
+
+
+def in_few_words(names: Iterable[str]) -> dict[str, str]:
+    """Labels of conditions by name, also by what answers leave of a name after words that all share."""
+    short = condition_labels(list(names), WIDTH)
     cut = len(shared_words(short))
     return short | {name[cut:]: label for name, label in short.items() if cut and name[cut:]}
 

@@ -1,6 +1,7 @@
 """The Transitions page: what was chosen, which runs fit on it, what the test costs, and levels to open with."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -34,6 +35,23 @@ SECONDS_PER_SERIES, SECONDS_PER_POINT = 0.02, 0.001
 SECONDS_PER_RUN_OF_TOKENS = 2.0
 SECONDS_PER_PAIR = 0.25  # of groups of ten runs each
 PAIRS_AT_ONCE = 6
+# the order of positions, in each condition
+SECONDS_PER_POSITIONS, SECONDS_PER_POSITIONS_AND_RUN = 1.5e-4, 1.5e-5  # for every two of them
+POSITIONS_AT_ONCE = 0.5  # seconds
+
+# losses before any training and at its end, as medians over positions and runs
+_POSITIONS_SQL = """\
+WITH ends AS (
+  SELECT arg_min(f."values", c.step) AS first, arg_max(f."values", c.step) AS last
+  FROM fact_position f JOIN checkpoint c ON c.id = f.checkpoint_id JOIN part p ON p.id = f.part_id
+  WHERE f.quantity_id IN (SELECT quantity_id FROM v_quantity WHERE measure = 'position_loss')
+    AND f.run_id IN (SELECT unnest($run_ids)) AND p.name <> 'train' AND c.integrity = 'ok'
+  GROUP BY f.run_id, f.quantity_id, f.part_id
+)
+SELECT max(len(last)) AS n,
+       (SELECT median(v) FROM (SELECT unnest(first) AS v FROM ends) WHERE isfinite(v)) AS first,
+       (SELECT median(v) FROM (SELECT unnest(last) AS v FROM ends) WHERE isfinite(v)) AS last
+FROM ends"""
 
 
 @dataclass(frozen=True)
@@ -55,8 +73,22 @@ class TransitionChoices:
     compare: bool = False
     circuits_of: Circuits = "induction"
     position_level: float = POSITION_LEVEL
+    position_order: bool = False
     tokens: bool = False
     events: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Losses by position of some runs. n: positions, 0 where there are none. seconds: about how long their order takes.
+
+    level: what counts as there until somebody says another; half_way: it is what these curves have in their middle.
+    """
+
+    n: int
+    seconds: float
+    level: float
+    half_way: bool
 
 
 @dataclass(frozen=True)
@@ -91,6 +123,20 @@ def pairs_of_groups(archive: Archive, *, selection: RunSelection, by: GroupBy) -
     seed = SEED_FIELDS.get(by)
     names = [getattr(r, seed) for r in selected.runs] if seed else selected.groups.values()
     return math.comb(len(set(names) - {None}), 2)
+
+
+def positions_of(archive: Archive, *, selection: RunSelection) -> Positions:
+    """What there is to say of positions; half the loss of a fair coin counts as there where most positions end below it."""
+    selected = select_runs(archive, selection)
+    row = archive.rows(_POSITIONS_SQL, {"run_ids": selected.ids})[0]
+    n, first, last = int(row["n"] or 0), row["first"], row["last"]
+    seconds = math.comb(n, 2) * sum(
+        SECONDS_PER_POSITIONS + SECONDS_PER_POSITIONS_AND_RUN * n_runs
+        for n_runs in Counter(selected.groups.values()).values()
+    )
+    if first is None or last is None or last <= POSITION_LEVEL:
+        return Positions(n, seconds, POSITION_LEVEL, half_way=False)
+    return Positions(n, seconds, float(f"{(first + last) / 2:.2g}"), half_way=True)
 
 
 def asked_of(

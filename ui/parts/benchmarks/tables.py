@@ -9,7 +9,7 @@ import streamlit as st
 
 from archive.errors import NotComparable, UsageError
 from queries.benchmark_curves import benchmark_curves
-from queries.smaller_beats_larger import smaller_beats_larger
+from queries.smaller_beats_larger import SmallerBeatsLarger, smaller_beats_larger
 from ui.menu import share, share_answer, under
 from ui.models.benchmarks.page import FINAL
 from ui.models.benchmarks.tables import (
@@ -88,12 +88,12 @@ def draw_beaten(page: BenchmarkPage) -> None:
         share_answer(found, link=page.link, name="smaller_beats_larger")
     groups = beaten_conditions(found)
     if groups.num_rows:
-        _by_condition(groups, adjusted)
+        _by_condition(page, found, groups, adjusted)
     missing, fine = sorted_limits(found.limits)
     say([*_cut(n_ahead), *unsized, *_news(missing)], fine, CANNOT)
 
 
-def _by_condition(groups: pa.Table, adjusted: str) -> None:
+def _by_condition(page: BenchmarkPage, found: SmallerBeatsLarger, groups: pa.Table, adjusted: str) -> None:
     with st.expander("By condition, over all pairs of runs"):
         st.dataframe(
             groups,
@@ -113,6 +113,14 @@ def _by_condition(groups: pa.Table, adjusted: str) -> None:
                 "p_adjusted": _NUMBER(f"Smallest {adjusted[0].lower()}{adjusted[1:]}", format="%.2g"),
             },
         )
+        with under("A row a task and pair of conditions, over all of their pairs of runs."):
+            share(
+                link=page.link,
+                python=f"{found.python}.summary",
+                sql=found.sql,
+                csv=lambda: groups if found.summary is None else found.summary,
+                name="smaller_beats_larger_by_condition",
+            )
 
 
 def draw_declines(page: BenchmarkPage) -> None:

@@ -14,6 +14,7 @@ from ui.models.compare.heads import (
     change_in_words,
     change_of,
     change_table,
+    hidden_scores,
     sorted_figure,
     sorted_in_words,
 )
@@ -24,7 +25,7 @@ from ui.models.grokking.progress import sorted_limits
 from ui.models.heads.page import first_label
 from ui.models.text import escape_markdown, plural, shorten
 from ui.parts.compare.page import ComparePage, lacking, pick_label
-from ui.pickers import pick_set
+from ui.pickers import pick_set, scale_picker
 from ui.state import ask
 from ui.widgets import CANNOT, say, warn
 
@@ -52,9 +53,8 @@ def draw_heads(page: ComparePage, sets: Sequence[ComponentSet]) -> ComparePage:
         return page
     if same:
         _changes(page, chosen, a, b, why)
-    else:
-        _sorted(page, chosen, a, b, why)
-    return page
+        return page
+    return _sorted(page, chosen, a, b, why)
 
 
 def _asked(page: ComparePage, chosen: ComponentSet, run: str, step: int) -> HeadScores:
@@ -111,7 +111,7 @@ def _changes(page: ComparePage, chosen: ComponentSet, a: HeadScores, b: HeadScor
     _say(missing, a, b)
 
 
-def _sorted(page: ComparePage, chosen: ComponentSet, a: HeadScores, b: HeadScores, why: str) -> None:
+def _sorted(page: ComparePage, chosen: ComponentSet, a: HeadScores, b: HeadScores, why: str) -> ComparePage:
     c = page.choices
     st.info(
         escape_markdown(
@@ -120,19 +120,25 @@ def _sorted(page: ComparePage, chosen: ComponentSet, a: HeadScores, b: HeadScore
         ),
         icon=":material/join_inner:",
     )
+    with st.container(horizontal=True, gap="small"):
+        x_scale = scale_picker("x axis", "x_scale", "linear")
+        y_scale = scale_picker("y axis", "y_scale", "linear")
+    page = replace(page, choices=replace(c, x_scale=x_scale, y_scale=y_scale))
     names = tuple(
         f"{end}: {shorten(run, 30)} at step {step:,}"
         for end, run, step in (("A", c.run_a, c.step_a), ("B", c.run_b, c.step_b))
     )
     st.plotly_chart(
-        sorted_figure(a, b, (names[0], names[1]), label=chosen.label),
+        sorted_figure(a, b, (names[0], names[1]), label=chosen.label, x_scale=x_scale, y_scale=y_scale),
         key="sorted_heads",
         config=PLOTLY,
         alt=sorted_in_words(a, b, chosen.label),
     )
     with under(sorted_in_words(a, b, chosen.label)):
         _share(page, a, b)
-    _say([], a, b)
+    n = hidden_scores(a, b) if y_scale == "log" else 0
+    _say([f"{plural(n, 'score')} at or below 0 have no place on a log axis."] if n else [], a, b)
+    return page
 
 
 def _share(page: ComparePage, a: HeadScores, b: HeadScores) -> None:

@@ -20,6 +20,7 @@ from ui.models.compare.neurons import (
 from ui.models.compare.page import NEURONS
 from ui.models.component_sets import ComponentSet, which_of
 from ui.models.grokking.progress import sorted_limits
+from ui.models.text import plural
 from ui.parts.compare.page import ComparePage, lacking
 from ui.pickers import pick_set
 from ui.state import ask
@@ -101,6 +102,7 @@ def _table(page: ComparePage, found: NeuronChange) -> ComparePage:
             "in_b": link("Texts in B", display_text="open", help="Opens the neuron's page"),
         },
     )
-    if n_rows > table.num_rows:
-        st.caption(f"The first {MOST_ROWS} of {n_rows:,} neurons; the CSV has all of them.")
+    cut = f" The first {MOST_ROWS} are shown; the CSV has all of them." if n_rows > table.num_rows else ""
+    with under(f"{plural(n_rows, 'neuron')} with examples in A and in B.{cut}"):
+        share_answer(found, link=page.link, name="changed_neurons")
     return page

@@ -1,6 +1,6 @@
 """Progress: the four losses of one run with its phases, or of all runs with means; and the phases run by run."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import streamlit as st
 
@@ -9,14 +9,19 @@ from queries.loss_curves import LossCurves, loss_curves
 from queries.reading.tables import floats
 from ui.menu import PLOTLY, share, share_answer, under
 from ui.models.bundles import Bundle
-from ui.models.curves.figure import draw_bundles, left_out
-from ui.models.curves.page import as_csv, notes, points_per_run
-from ui.models.grokking.measures import measured, measures_figure, measures_in_words, measures_key
+from ui.models.curves.figure import cut_intervals, draw_bundles, left_out
+from ui.models.curves.page import as_csv, cut_words, notes, points_per_run
+from ui.models.grokking.measures import (
+    measured,
+    measures_figure,
+    measures_hidden,
+    measures_in_words,
+    measures_key,
+)
 from ui.models.grokking.phases import MOST_ROWS, Span, phase_strip, shade, spans, strip_in_words
 from ui.models.grokking.progress import (
     all_runs,
     conditions,
-    cut,
     ends_table,
     fill_command,
     first_positive,
@@ -28,8 +33,10 @@ from ui.models.grokking.progress import (
     sorted_limits,
     whose_frequencies,
 )
+from ui.models.suspects import Mark, in_use, in_use_words, suspects
 from ui.models.text import plural
 from ui.parts.grokking.page import GrokkingPage
+from ui.pickers import scale_picker
 from ui.state import ask
 from ui.widgets import CANNOT, say, to_fill
 
@@ -39,17 +46,19 @@ Spans = Mapping[str, Sequence[Span]]
 def draw_progress(page: GrokkingPage, progress: GrokkingProgress) -> None:
     """Losses, what is missing of them, and the phases of every run."""
     by_run = spans(progress)
+    used = in_use(ask(page.archive, suspects), [progress.table]) if page.runs.suspect else set()
     if page.choices.show == "one run":
         drawn = one_run(progress, page.choices.focus)
+        used = {mark for mark in used if mark[0] == page.choices.focus}
         missing, fine = sorted_limits(progress.limits)
-        _losses(page, progress, drawn, by_run)
+        n_cut = _losses(page, progress, drawn, by_run, used)
         _share(page, progress, progress.python, progress.sql, lambda: progress.table)
     else:
         answers = _answers(page, progress)
         drawn = all_runs(answers)
         missing, fine = _notes(page, progress, answers)
-        _losses(page, progress, drawn, by_run)
-        whole = loss_parameters(progress, page.runs.selection, suspect=page.runs.suspect)
+        n_cut = _losses(page, progress, drawn, by_run, used)
+        whole = loss_parameters(progress, page.asked.selection, suspect=page.runs.suspect)
         _share(
             page,
             progress,
@@ -61,19 +70,26 @@ def draw_progress(page: GrokkingPage, progress: GrokkingProgress) -> None:
         to_fill("Phases and their losses need measures that some of these runs do not have yet:", command)
     if page.choices.y_scale == "log" and (n := hidden(drawn)):
         missing.append(f"{plural(n, 'value')} at or below 0 have no place on a log axis.")
-    if page.choices.y_scale == "log" and (n := cut(drawn)):
-        missing.append(f"{plural(n, 'interval')} reach down to 0 or below; a log axis cuts them off.")
-    say(missing, fine, CANNOT)
+    if n_cut:
+        missing.append(cut_words(n_cut))
+    say([*in_use_words(used), *missing], fine, CANNOT)
     _phases(page, progress, by_run)
     _measures(page, progress, by_run)
 
 
-def _losses(page: GrokkingPage, progress: GrokkingProgress, drawn: Sequence[Bundle], by_run: Spans) -> None:
+def _losses(
+    page: GrokkingPage,
+    progress: GrokkingProgress,
+    drawn: Sequence[Bundle],
+    by_run: Spans,
+    used: Collection[Mark],
+) -> int:
+    """The figure; gives how many intervals are cut. used: suspect checkpoints that the lines rest on."""
     choices = page.choices
     if not drawn:
         st.caption("None of the four losses is there.")
-        return
-    marks = left_out([progress])
+        return 0
+    marks = left_out([progress]) | set(used)
     if choices.show == "one run":
         marks = {mark for mark in marks if mark[0] == choices.focus}
     figure = draw_bundles(
@@ -83,6 +99,7 @@ def _losses(page: GrokkingPage, progress: GrokkingProgress, drawn: Sequence[Bund
         of_run = by_run.get(choices.focus, ())
         shade(figure, of_run, x_scale=choices.x_scale, first_step=first_positive(drawn))
     st.plotly_chart(figure, key="progress", config=PLOTLY, alt=progress_in_words(progress, drawn, choices))
+    return cut_intervals(figure, [b.band for b in drawn])
 
 
 def _share(
@@ -93,7 +110,7 @@ def _share(
 
 
 def _answers(page: GrokkingPage, progress: GrokkingProgress) -> dict[str, LossCurves]:
-    selection, _, _ = conditions(progress, page.runs)
+    selection, _, _ = conditions(progress, page.asked)
     asked = loss_parameters(progress, selection, suspect=page.runs.suspect)
     n_points = points_per_run(len(runs_of(progress)) * len(asked))
     return {column: ask(page.archive, loss_curves, **p, max_points=n_points) for column, p in asked.items()}
@@ -102,7 +119,7 @@ def _answers(page: GrokkingPage, progress: GrokkingProgress) -> dict[str, LossCu
 def _notes(
     page: GrokkingPage, progress: GrokkingProgress, answers: Mapping[str, LossCurves]
 ) -> tuple[list[str], list[str]]:
-    _, n_drawn, n_groups = conditions(progress, page.runs)
+    _, n_drawn, n_groups = conditions(progress, page.asked)
     missing, fine = notes(list(answers.values()), n_drawn=n_drawn, n_groups=n_groups)
     late = "Runs that generalise at different steps make a mean that falls more slowly than any of them."
     return missing, [*fine, late]
@@ -149,7 +166,12 @@ def _measures(page: GrokkingPage, progress: GrokkingProgress, by_run: Spans) -> 
     if not measured(progress):
         return
     st.markdown("**Other progress measures**")
-    figure = measures_figure(progress, focus, by_run.get(focus, ()), x_scale=page.choices.x_scale)
+    y_scale = scale_picker("y axis", "measures_y", "linear")
+    figure = measures_figure(
+        progress, focus, by_run.get(focus, ()), x_scale=page.choices.x_scale, y_scale=y_scale
+    )
     st.plotly_chart(figure, key="measures", config=PLOTLY, alt=measures_in_words(progress, focus))
     with under(measures_key(progress, focus)):
         share_answer(progress, link=page.link, name="grokking_measures")
+    if y_scale == "log" and (n := measures_hidden(progress)):
+        say([f"{plural(n, 'value')} at or below 0 have no place on a log axis."], [], CANNOT)

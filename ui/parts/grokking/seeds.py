@@ -24,7 +24,7 @@ def key_frequencies(page: GrokkingPage) -> KeyFrequencyHistory | NotComparable |
         return ask(
             page.archive,
             key_frequency_history,
-            runs=page.runs.selection,
+            runs=page.asked.selection,
             rule=page.choices.rule,
             **page.which,
         )

@@ -38,7 +38,7 @@ def draw_times(page: GrokkingPage, progress: GrokkingProgress) -> None:
         answer = ask(
             page.archive,
             transition_times,
-            runs=page.runs.selection,
+            runs=page.asked.selection,
             measure="accuracy",
             part="test",
             level=level,
@@ -47,7 +47,7 @@ def draw_times(page: GrokkingPage, progress: GrokkingProgress) -> None:
         times, event = times_of_level(answer), f"test accuracy ≥ {level:g}"
     else:
         times, event = times_of_phase(progress, choices.event), choices.event
-    selected = ask(page.archive, select_runs, page.runs.selection)
+    selected = ask(page.archive, select_runs, page.asked.selection)
     found = grid(times, selected.runs)
     if not found.cells:
         say([_no_times(times, event, progress), *grid_notes(found)], [], CANNOT)
@@ -77,7 +77,7 @@ def _whose(page: GrokkingPage, selected: Selected) -> None:
         found = ask(
             page.archive,
             variance_components,
-            runs=page.runs.selection,
+            runs=page.asked.selection,
             part="test",
             step=step,
             scale="log2",

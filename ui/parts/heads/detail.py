@@ -28,6 +28,7 @@ from ui.models.heads.partners import (
     scores_table,
     sparse_steps,
 )
+from ui.models.suspects import in_use, in_use_words, suspects
 from ui.models.text import escape_markdown, plural
 from ui.parts.heads.page import HeadsPage
 from ui.state import ask
@@ -51,9 +52,15 @@ def draw_curves(page: HeadsPage) -> None:
         **page.which,
     )
     what = "the best head at the end" if of_each else choices.head
+    used = in_use(ask(page.archive, suspects), [found.table]) if page.runs.suspect else set()
     st.plotly_chart(
         head_curves_figure(
-            found, choices.focus, step=choices.step, x_scale=choices.x_scale, y_scale=choices.y_scale
+            found,
+            choices.focus,
+            step=choices.step,
+            x_scale=choices.x_scale,
+            y_scale=choices.y_scale,
+            in_use=used,
         ),
         key="curves",
         config=PLOTLY,
@@ -66,7 +73,7 @@ def draw_curves(page: HeadsPage) -> None:
     if n_hidden:
         words = "has" if n_hidden == 1 else "have"
         missing.insert(0, f"{plural(n_hidden, 'score')} at or below 0 {words} no place on a log axis.")
-    say([*page.not_drawn, *missing], fine, CANNOT)
+    say([*in_use_words(used), *page.not_drawn, *missing], fine, CANNOT)
 
 
 def known_head(page: HeadsPage) -> Head | None:
@@ -133,6 +140,14 @@ def _partners(page: HeadsPage, found: Head) -> None:
     st.caption(
         f"Step {partners_step(found, page.choices.focus):,}. The {PARTNERS} largest z of each way, chosen among many heads and "
         "so too high. Weights alone decide them."
+    )
+    # in half a page there is no room for the menu beside the words
+    share(
+        link=page.link,
+        python=f"{found.python}.partners",
+        sql=found.sql,
+        csv=lambda: found.partners,
+        name=f"partners_{page.choices.head}",
     )
 
 

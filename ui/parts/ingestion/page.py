@@ -13,7 +13,7 @@ from ui.models.address import permalink
 from ui.models.ingestion.page import IngestChoices
 from ui.models.ingestion.reading import Reading, read
 from ui.state import ask
-from ui.widgets import here
+from ui.widgets import here, with_later
 
 EVERY = 5.0  # seconds between looks
 # a look may take no more than this share of the time, however large the ledger is
@@ -55,8 +55,8 @@ class IngestPage:
 
     @property
     def link(self) -> str:
-        """The address that brings every choice back."""
-        return permalink(here(), self.choices)
+        """The address that brings every choice back, also that of the figure over time."""
+        return permalink(here(), with_later(self.choices))
 
     @property
     def database(self) -> str:

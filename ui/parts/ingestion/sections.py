@@ -22,9 +22,17 @@ from ui.models.ingestion.figure import (
     thinned,
 )
 from ui.models.ingestion.page import STUDIES_SQL, StudyState, commands, notes, studies_table
-from ui.models.ingestion.words import holder_words, queue_words, read_words, refused_words
+from ui.models.ingestion.words import (
+    FIRST_RESULTS,
+    holder_words,
+    queue_words,
+    read_words,
+    refused_words,
+    under_way,
+)
 from ui.models.text import age, count, escape_markdown, plural, shorten, size
 from ui.parts.ingestion.page import EVERY, IngestPage
+from ui.pickers import scale_picker
 from ui.widgets import say, to_fill
 
 CANNOT = "What these counts cannot tell"
@@ -76,10 +84,13 @@ def draw_studies(page: IngestPage) -> None:
     """Every study: its bar, its numbers, its rate; and the commands of the chosen one."""
     studies = page.read.progress.studies
     if not studies:
-        to_fill(
-            "Nothing has come in yet. Train five small models, measure them and fill this archive (about a minute):",
-            with_archive("pathscope demo", page.database),
-        )
+        if under_way(page.ingests, page.writer, page.queue):
+            st.caption(escape_markdown(FIRST_RESULTS))
+        elif not page.queue.n_shards:
+            to_fill(
+                "Nothing has come in yet. Train five small models, measure them and fill this archive (about a minute):",
+                with_archive("pathscope demo", page.database),
+            )
         return
     st.subheader("By study", anchor=False)
     shown = bars(studies)
@@ -176,8 +187,12 @@ def draw_over_time(page: IngestPage) -> None:
     if not names:
         return
     st.subheader("Cells over time", anchor=False)
+    y_scale = scale_picker("y axis", "y_scale", "linear")
     st.plotly_chart(
-        over_time_figure(table, names), key="over_time", config=PLOTLY, alt=over_time_in_words(table, names)
+        over_time_figure(table, names, y_scale=y_scale),
+        key="over_time",
+        config=PLOTLY,
+        alt=over_time_in_words(table, names),
     )
     sql = readable_sql(OVER_TIME_SQL, {"most": 1_000_000_000})
     with under("Each step is a commit. Cells that were measured again count again."):

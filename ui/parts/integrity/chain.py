@@ -10,6 +10,7 @@ from queries.results import readable_sql
 from ui.menu import PLOTLY, share, under
 from ui.models.copies import in_python
 from ui.models.integrity.chain import (
+    CHECKPOINTS_SQL,
     DISTANCES_SQL,
     MOST_CHECKPOINTS,
     MOST_OTHERS,
@@ -46,7 +47,7 @@ def draw_chain(page: IntegrityPage) -> None:
     chain, n_condition = _chain(page)
     if chain.has_distances:
         st.plotly_chart(
-            chain_figure(chain, x_scale=page.choices.x_scale),
+            chain_figure(chain, x_scale=page.choices.x_scale, y_scale=page.choices.y_scale),
             key="chain",
             config=PLOTLY,
             alt=chain_in_words(chain),
@@ -67,7 +68,7 @@ def draw_chain(page: IntegrityPage) -> None:
             "No two neighbours have a sketch, so there are no distances to draw; the table has hashes and findings."
         )
     say(
-        chain_notes(chain, n_condition),
+        chain_notes(chain, n_condition, page.choices.y_scale),
         [
             "A checkpoint far from both neighbours may be a spike of the loss as well as weights of something else.",
             "An exchange of the first two or of the last two checkpoints is not found.",
@@ -76,7 +77,7 @@ def draw_chain(page: IntegrityPage) -> None:
         ],
         "What this chain cannot tell",
     )
-    _findings(chain, judge)
+    _findings(page, chain, judge)
 
 
 def _chain(page: IntegrityPage) -> tuple[Chain, int]:
@@ -95,7 +96,7 @@ def _chain(page: IntegrityPage) -> tuple[Chain, int]:
     return Chain(found, others, len(some)), len(near)
 
 
-def _findings(chain: Chain, judge: str) -> None:
+def _findings(page: IntegrityPage, chain: Chain, judge: str) -> None:
     new = chain.ledger.new
     if new:
         st.warning(
@@ -144,13 +145,13 @@ def _findings(chain: Chain, judge: str) -> None:
             },
         )
         if not chain.has_distances:
-            st.download_button(
-                "Download CSV",
-                lambda: chain_table(chain.ledger),
-                "chain.csv",
-                "text/csv",
-                icon=":material/download:",
-                on_click="ignore",
+            sql = readable_sql(CHECKPOINTS_SQL, {"ids": [page.focus.run_id]})
+            share(
+                link=page.link,
+                python=in_python(page.archive, sql),
+                sql=sql,
+                csv=lambda: chain_table(chain.ledger),
+                name="checkpoints",
             )
 
 
@@ -169,15 +170,16 @@ def draw_judged(page: IntegrityPage) -> None:
         f"**{plural(len(new), 'new finding')}** among {plural(n, 'checkpoint')}, recorded nowhere yet.",
         icon=":material/new_releases:",
     )
+    table = pa.table(
+        {
+            "run": [run for run, _ in new],
+            "step": [row.step for _, row in new],
+            "state": [state(row) for _, row in new],
+            "finding": [row.note for _, row in new],
+        }
+    )
     st.dataframe(
-        pa.table(
-            {
-                "run": [run for run, _ in new],
-                "step": [row.step for _, row in new],
-                "state": [state(row) for _, row in new],
-                "finding": [row.note for _, row in new],
-            }
-        ),
+        table,
         key="judged",
         hide_index=True,
         height="content" if len(new) <= TALL else 440,
@@ -189,4 +191,14 @@ def draw_judged(page: IntegrityPage) -> None:
             "finding": st.column_config.TextColumn("Finding", width="large"),
         },
     )
+    sql = page.sql(CHECKPOINTS_SQL)
+    with under("The SQL has what is recorded of these checkpoints; the command records what is new."):
+        share(
+            link=page.link,
+            python=in_python(page.archive, sql),
+            sql=sql,
+            csv=lambda: table,
+            name="new_findings",
+            command=command("verify --checkpoints all", page.database),
+        )
     st.code(command("verify --checkpoints all", page.database), language="bash", wrap_lines=True)

@@ -3,8 +3,10 @@
 import streamlit as st
 
 from archive.store import Archive
-from ui.models.questions.hypotheses import Registered, hypothesis_table, register_command
-from ui.widgets import to_fill
+from ui.menu import share, under
+from ui.models.copies import in_python
+from ui.models.questions.hypotheses import HYPOTHESES_SQL, Registered, hypothesis_table, register_command
+from ui.widgets import here, to_fill
 
 
 def draw_hypotheses(archive: Archive, found: list[Registered]) -> None:
@@ -29,7 +31,14 @@ def draw_hypotheses(archive: Archive, found: list[Registered]) -> None:
                 "who": text("By", width="small"),
             },
         )
-        st.caption("Choose one beside “Ask this archive” to ask a problem of its runs, at its level.")
+        with under("Choose one beside “Ask this archive” to ask a problem of its runs, at its level."):
+            share(
+                link=f"{here().split('?')[0]}?list=hypotheses",
+                python=in_python(archive, HYPOTHESES_SQL),
+                sql=HYPOTHESES_SQL,
+                csv=lambda: hypothesis_table(found),
+                name="hypotheses",
+            )
     to_fill(
         "Register what you expect before its runs have results:"
         if found

@@ -143,7 +143,12 @@ def _question(page: ProblemPage, letter: str, one: QuestionState, given: Given |
     _links(question.query)
     chosen = given is not None and "runs" in dict(given)
     can_be_asked = one.fit is not None or chosen or bool(page.choices.hypothesis)
-    if given is None or not can_be_asked or question.query not in all_queries():
+    if given is None or question.query not in all_queries():
+        return
+    if not can_be_asked:
+        st.caption(
+            ":material/info: Not asked, since no run has what it reads. Runs chosen in the sidebar are asked all the same."
+        )
         return
     draw_answer(
         page.archive,

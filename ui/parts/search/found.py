@@ -31,8 +31,10 @@ def draw_course(page: SearchPage, found: SearchNeurons | SearchEffects) -> Searc
     """Two figures over one axis of steps, and the page with the scale chosen."""
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
         st.subheader("Over training", anchor=False)
-        x_scale = scale_picker("x axis", "x_scale", "log")
-    page = replace(page, choices=replace(page.choices, x_scale=x_scale))
+        with st.container(horizontal=True, width="content", gap="small"):
+            x_scale = scale_picker("x axis", "x_scale", "log")
+            y_scale = scale_picker("y axis", "y_scale", "linear")
+    page = replace(page, choices=replace(page.choices, x_scale=x_scale, y_scale=y_scale))
     of_examples = isinstance(found, SearchNeurons)
     what = "neurons found" if of_examples else "neurons that list it"
     rows = counts(found, "" if of_examples else page.choices.direction)
@@ -41,7 +43,7 @@ def draw_course(page: SearchPage, found: SearchNeurons | SearchEffects) -> Searc
     left, right = st.columns(2, gap="medium")
     with left:
         st.plotly_chart(
-            runs_figure(rows, means, step=page.choices.step, x_scale=x_scale, what=what),
+            runs_figure(rows, means, step=page.choices.step, x_scale=x_scale, what=what, y_scale=y_scale),
             key="course",
             config=PLOTLY,
             alt=f"A line a run. {told}",
@@ -64,7 +66,8 @@ def draw_course(page: SearchPage, found: SearchNeurons | SearchEffects) -> Searc
             csv=lambda: found.history,
             name="search_over_training",
         )
-    say(not_drawn(rows), [], CANNOT)
+    on_log = ["Checkpoints with none have no place on a log axis."] if y_scale == "log" else []
+    say([*on_log, *not_drawn(rows)], [], CANNOT)
     return page
 
 
@@ -98,8 +101,18 @@ def draw_examples(page: SearchPage, found: SearchNeurons | SearchEffects, tops: 
     rows = {label_of(r): r for r in reversed(found.table.slice(0, MOST_ROWS).to_pylist())}
     labels = list(reversed(rows))
     st.subheader("Examples", anchor=False)
-    # no format: the address has the words that are shown
-    label = st.selectbox("Neuron", labels, key="neuron", bind="query-params", persist_state="page", width=520)
+    # nobody's choice: the first, so that the address, which has no default, means the same after the slider moved
+    chosen = st.selectbox(
+        "Neuron",
+        labels,
+        index=None,
+        key="neuron",
+        bind="query-params",
+        persist_state="page",
+        width=520,
+        placeholder=f"{labels[0]} (the first found)",
+    )
+    label = chosen or labels[0]
     row, choices = rows[label], page.choices
     page = replace(page, choices=replace(choices, neuron=label))
     try:

@@ -71,7 +71,7 @@ def draw_matrix(page: SeedsPage, kind: Kind, compared: Compared, step: int) -> S
             config=PLOTLY,
             alt=matrix_in_words(found, runs, kind),
         )
-    _by_condition(found, kind)
+    _by_condition(page, found, kind)
     table = values_table(kind, [found], runs)
     with under(matrix_key(runs, kind)):
         share(
@@ -145,7 +145,7 @@ def draw_training(page: SeedsPage, kind: Kind, compared: Compared, step: int) ->
     say(
         [*notes, *refused[:3]],
         [
-            "Pairs share runs: the interval leaves out one run at a time, and is of one step, not of the whole curve.",
+            "Pairs share runs: the interval leaves out runs, not pairs, and is of one step, not of the whole curve.",
             "Runs that agree more and more may only learn the same easy things: read the yardstick beside the mean.",
         ],
         CANNOT,
@@ -177,7 +177,7 @@ def _means(found: Agreement, kind: Kind) -> None:
         st.markdown(f"{what}: {names} · [side by side]({address})")
 
 
-def _by_condition(found: Agreement, kind: Kind) -> None:
+def _by_condition(page: SeedsPage, found: Agreement, kind: Kind) -> None:
     """Means within and between conditions, where there are several."""
     if len(found.means) < 2:
         return
@@ -203,3 +203,11 @@ def _by_condition(found: Agreement, kind: Kind) -> None:
             ),
         },
     )
+    with under("Means over pairs within a condition and between two."):
+        share(
+            link=page.link,
+            python=found.python,
+            sql=found.sql,
+            csv=lambda: means_table(found),
+            name="agreement_by_condition",
+        )

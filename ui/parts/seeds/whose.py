@@ -18,6 +18,7 @@ from ui.models.seeds.crossing import is_crossed
 from ui.models.seeds.index import index_figure, index_in_words
 from ui.models.series import catalogue
 from ui.models.text import escape_markdown
+from ui.models.transitions.groups import in_few_words, in_short
 from ui.parts.seeds.page import SeedsPage, asked_for
 from ui.state import ask
 from ui.widgets import CANNOT, say, to_fill, warn
@@ -101,5 +102,6 @@ def _index(page: SeedsPage, losses: ComponentSet, step: int, seconds: float) -> 
 
 def _below(page: SeedsPage, found: Answer, name: str) -> None:
     verdict = f" Verdict: {found.verdict}." if found.verdict else ""
-    with under(f"{found.sentence} {found.n_runs} runs.{verdict}"):
+    short = in_few_words(found.table["group"].to_pylist())
+    with under(f"{in_short(found.sentence, short)} {found.n_runs} runs.{verdict}"):
         share_answer(found, link=page.link, name=name)

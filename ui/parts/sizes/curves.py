@@ -28,6 +28,7 @@ from ui.models.sizes.curves import (
     size_bundles,
 )
 from ui.models.sizes.page import sizes_by_quantity
+from ui.models.suspects import in_use, in_use_words, suspects
 from ui.models.text import escape_markdown, shorten
 from ui.parts.sizes.page import SizesPage
 from ui.pickers import scale_picker
@@ -149,14 +150,17 @@ def _draw(page: SizesPage, series: Series, variant: Variant, drawn: Drawn) -> No
         **variant.which,
     } | ({"with_suspect": True} if page.runs.suspect else {})
     answer: LossCurves = ask(page.archive, loss_curves, **asked, max_points=n_points)  # type: ignore[arg-type]  # validated there
+    known = ask(page.archive, suspects) if page.runs.suspect and asked["origin"] == "checkpoint" else []
+    used = in_use(known, [answer.table])
     title = measure_of(answer) + (f" [{answer.unit}]" if answer.unit not in ("", "1") else "")
+    lines = size_bundles(answer, drawn, choices.axis)
     figure = draw_bundles(
-        size_bundles(answer, drawn, choices.axis),
+        lines,
         x_scale=choices.x_scale,
         y_scale=choices.y_scale,
         axis=choices.axis,
         title=title,
-        marks=left_out([answer]) if choices.axis == STEP else (),
+        marks=left_out([answer]) | used if choices.axis == STEP else (),
     )
     st.plotly_chart(
         figure,
@@ -174,14 +178,13 @@ def _draw(page: SizesPage, series: Series, variant: Variant, drawn: Drawn) -> No
             csv=lambda: as_csv([loss_curves(page.archive, **asked)]),  # type: ignore[arg-type]  # validated there
             name=f"{shorten(series.measure, 60).replace(' ', '_')}_by_size",
         )
-    _ends(answer, drawn)
-    on_log = choices.y_scale == "log"
+    _ends(page, answer, drawn)
     missing, fine = notes(
         [answer],
         n_drawn=len(drawn.sizes),
         n_groups=len(drawn.sizes),
-        hidden=hidden_values([answer]) if on_log else 0,
-        below=cut_intervals([answer]) if on_log else 0,
+        hidden=hidden_values([answer]) if choices.y_scale == "log" else 0,
+        cut=cut_intervals(figure, [line.band for line in lines]),
     )
     shown = len(pc.unique(answer.table["step"]))
     own = [line for line in missing if "points drawn" not in line]
@@ -190,7 +193,7 @@ def _draw(page: SizesPage, series: Series, variant: Variant, drawn: Drawn) -> No
             "Compute is an estimate: attention over long contexts, embeddings that are only looked up and recomputation are not "
             "in six operations a parameter and token."
         )
-    say([*curve_notes(answer, drawn, shown), *own], fine, CANNOT)
+    say([*in_use_words(used), *curve_notes(answer, drawn, shown), *own], fine, CANNOT)
     curves = Choices(
         measure=series.measure,
         part=(choices.part,) if choices.part else (),
@@ -205,10 +208,11 @@ def _draw(page: SizesPage, series: Series, variant: Variant, drawn: Drawn) -> No
     )
 
 
-def _ends(answer: LossCurves, drawn: Drawn) -> None:
+def _ends(page: SizesPage, answer: LossCurves, drawn: Drawn) -> None:
     level = f"{answer.ci_level:.0%}"
+    table = ends_table(answer, drawn)
     st.dataframe(
-        ends_table(answer, drawn),
+        table,
         key="ends_by_size",
         hide_index=True,
         height="content",
@@ -225,3 +229,11 @@ def _ends(answer: LossCurves, drawn: Drawn) -> None:
             "sd": st.column_config.NumberColumn("SD over runs", format="%.4g"),
         },
     )
+    with under("Where the curves end: at the last point that all runs of a size have."):
+        share(
+            link=page.link,
+            python=f"{answer.python}.summary",
+            sql=answer.sql,
+            csv=lambda: table,
+            name="ends_by_size",
+        )

@@ -22,6 +22,7 @@ from ui.models.sources.files import (
 )
 from ui.models.sources.page import (
     GRID_SQL,
+    MEASURES_SQL,
     facts_html,
     imported_when,
     is_unknown,
@@ -123,6 +124,15 @@ def draw_measures(page: SourcePage) -> None:
             ),
         },
     )
+    sql = readable_sql(MEASURES_SQL, {"source_id": facts.source_id})
+    with under(plural(table.num_rows, "measure")):
+        share(
+            link=page.link,
+            python=in_python(page.archive, sql),
+            sql=sql,
+            csv=lambda: table,
+            name=f"source_{facts.source_id}_measures",
+        )
 
 
 def draw_files(page: SourcePage) -> SourcePage:

@@ -81,6 +81,7 @@ def draw_table(page: TransitionsPage, rows: Sequence[Row], tested: Mapping[str, 
     st.dataframe(
         table,
         key="changes",
+        placeholder="—",
         column_order=[c for c in columns if c not in unknown],
         hide_index=True,
         height=420 if table.num_rows > 10 else "content",
@@ -257,10 +258,20 @@ def _conditions(page: TransitionsPage, tested: Mapping[str, PhaseTransitions]) -
         if found is not None:
             tables.append(found.add_column(0, "measure", pa.array([label] * found.num_rows, pa.string())))
     if tables:
+        table = pa.concat_tables(tables, promote_options="default")
         st.dataframe(
-            pa.concat_tables(tables, promote_options="default"),
+            table,
             key="conditions",
+            placeholder="—",
             hide_index=True,
             height="content",
             alt="Per condition and series how many resolved runs have a major transition, with the verdict",
         )
+        with under("How many of its runs have a transition, with the verdict of the question."):
+            share(
+                link=page.link,
+                python="\n".join(f"{a.python}.overview()" for a in tested.values()),
+                sql=";\n\n".join(a.sql for a in tested.values()),
+                csv=lambda: table,
+                name="transitions_by_condition",
+            )

@@ -21,7 +21,7 @@ from ui.models.transitions.page import (
     MOST_MEASURES,
     PAIRS_AT_ONCE,
     PARTS,
-    POSITION_LEVEL,
+    POSITIONS_AT_ONCE,
     RULES,
     SECONDS_PER_PAIR,
     Circuits,
@@ -32,6 +32,7 @@ from ui.models.transitions.page import (
     half_way,
     pairs_of_groups,
     partner_of,
+    positions_of,
     test_seconds,
 )
 from ui.parts.transitions.together import token_cost
@@ -199,14 +200,13 @@ def _middle(archive: Archive, runs: RunChoice, used: RunsUsed, event: Kind, part
         return math.nan, True
 
 
-def what_together(archive: Archive, used: RunsUsed) -> tuple[Circuits, float, bool, int]:
-    """Which circuits, the level of positions, whether to test tokens, and how many runs have those."""
+def what_together(archive: Archive, used: RunsUsed) -> tuple[Circuits, float, bool, bool, int]:
+    """Which circuits, the level of positions, whether to order them, whether to test tokens, how many runs have those."""
     sets = ask(archive, component_sets, table="fact_token")
     n_runs = min(used.n_used, max((s.n_runs for s in sets if s.measure == "token_loss"), default=0))
-    has_positions = any(
-        s.measure == "position_loss" for s in ask(archive, component_sets, table="fact_position")
-    )
-    tokens, position_level = False, POSITION_LEVEL
+    positions = ask(archive, positions_of, selection=used.selection)
+    position_order = positions.seconds <= POSITIONS_AT_ONCE
+    tokens, position_level = False, positions.level
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         circuits_of = st.segmented_control(
             "Circuits of",
@@ -216,16 +216,27 @@ def what_together(archive: Archive, used: RunsUsed) -> tuple[Circuits, float, bo
             bind="query-params",
             required=True,
         )
-        if has_positions:
-            position_level = st.number_input(
+        if positions.n:
+            given = st.number_input(
                 "Positions: loss ≤ [nats]",
                 min_value=0.0,
-                value=POSITION_LEVEL,
-                step=0.05,
+                value=None,
+                placeholder=f"{positions.level:g} ({'half-way' if positions.half_way else 'half a coin'})",
                 key="position_level",
                 bind="query-params",
+                format="%g",
                 width=200,
-                help="The same level for all positions; 0.35 is half the loss of a fair coin.",
+                help="The same level for all positions. Until you say another: 0.35, half the loss of a fair coin, where most "
+                "positions end below it; else half-way between the median first and last loss of these runs, which knows the "
+                "end of training, so it describes and does not foretell.",
+            )
+            position_level = positions.level if given is None else float(given)
+        if positions.seconds > POSITIONS_AT_ONCE:
+            position_order = st.toggle(
+                f"Order the positions (about {duration(positions.seconds)})",
+                key="position_order",
+                bind="query-params",
+                help="When every position gets there, with intervals, and whether the runs agree on an order.",
             )
         if n_runs:
             tokens = st.toggle(
@@ -234,7 +245,7 @@ def what_together(archive: Archive, used: RunsUsed) -> tuple[Circuits, float, bo
                 bind="query-params",
                 help="Problem 5.31: is a smooth loss the sum of many small sharp steps?",
             )
-    return circuits_of, position_level, tokens, n_runs
+    return circuits_of, position_level, position_order, tokens, n_runs
 
 
 def which_events(there: list[Kind], reached: Reached) -> tuple[str, ...]:

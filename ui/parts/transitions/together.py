@@ -98,6 +98,7 @@ def draw_circuits(page: TransitionsPage) -> None:
         st.dataframe(
             overview,
             key="circuits",
+            placeholder="—",
             hide_index=True,
             height="content",
             alt="Per role and condition how many circuits formed within one octave, with interval and verdict",
@@ -111,6 +112,11 @@ def draw_circuits(page: TransitionsPage) -> None:
 def draw_positions(page: TransitionsPage) -> None:
     """How many read positions are at a level, by step."""
     st.markdown("**Positions**")
+    if not page.choices.position_order:
+        st.caption(
+            "The switch above works out when every position gets there, and whether runs agree on an order."
+        )
+        return
     try:
         answer: TransitionsPerPosition = ask(
             page.archive,
@@ -179,6 +185,7 @@ def draw_tokens(page: TransitionsPage) -> None:
         st.dataframe(
             overview,
             key="quanta_shares",
+            placeholder="—",
             hide_index=True,
             height="content",
             alt="Per condition the share of tokens beyond smooth curves, with the interval over runs and the verdict",

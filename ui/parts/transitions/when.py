@@ -9,7 +9,7 @@ from queries.compare_transition_times import compare_transition_times
 from queries.event_order import EventOrder, event_order
 from queries.lead_lag import LeadLag, lead_lag
 from queries.transition_times import TransitionTimes, transition_times
-from ui.menu import CAMERA_ONLY, under
+from ui.menu import CAMERA_ONLY, share, under
 from ui.models.grokking.progress import sorted_limits
 from ui.models.transitions.measures import Kind
 from ui.models.transitions.when import (
@@ -55,7 +55,7 @@ def draw_times(page: TransitionsPage, kind: Kind, *, direction: str) -> None:
     )
     with under(words):
         page.share(answer, "transition_times")
-    _summary(answer, groups)
+    _summary(page, answer, groups)
     with_runs, n_groups = drawn_rows(groups)
     missing, fine = sorted_limits(answer.limits)
     if not with_runs:
@@ -86,6 +86,7 @@ def draw_events(page: TransitionsPage) -> None:
     st.dataframe(
         page.overview(leads, "group"),
         key="leads",
+        placeholder="—",
         hide_index=True,
         height="content",
         alt="Per group and event in how many runs it comes before the last one, by how many octaves, and the verdict",
@@ -104,6 +105,7 @@ def draw_events(page: TransitionsPage) -> None:
         st.dataframe(
             pairs,
             key="order",
+            placeholder="—",
             hide_index=True,
             height="content",
             alt="Per pair of events in how many runs the first certainly comes first, with the interval of that chance",
@@ -114,12 +116,14 @@ def draw_events(page: TransitionsPage) -> None:
     say([page.brief(m) for m in missing], [page.brief(f) for f in fine], "What these orders cannot tell")
 
 
-def _summary(answer: TransitionTimes, groups: list[Group]) -> None:
+def _summary(page: TransitionsPage, answer: TransitionTimes, groups: list[Group]) -> None:
     number = st.column_config.NumberColumn
     level = f"{answer.ci_level:.0%}"
+    table = summary_table(groups)
     st.dataframe(
-        summary_table(groups),
+        table,
         key="medians",
+        placeholder="—",
         hide_index=True,
         height="content",
         alt="Per group how many runs got there, the median with its interval, and the spread between runs",
@@ -140,6 +144,14 @@ def _summary(answer: TransitionTimes, groups: list[Group]) -> None:
             "how": st.column_config.TextColumn("Median by"),
         },
     )
+    with under("Medians and spread over the runs of a group."):
+        share(
+            link=page.link,
+            python=f"{answer.python}.summary",
+            sql=answer.sql,
+            csv=lambda: table,
+            name="transition_medians",
+        )
 
 
 def _compare(page: TransitionsPage, asked: dict[str, Any]) -> None:
@@ -157,6 +169,7 @@ def _compare(page: TransitionsPage, asked: dict[str, Any]) -> None:
         st.dataframe(
             page.overview(answer, "earlier", "later"),
             key="compared",
+            placeholder="—",
             hide_index=True,
             height="content" if answer.groups.num_rows < 5 else 320,
             alt="Per pair of groups how many octaves the second is later, with interval, p and verdict",
