@@ -173,7 +173,9 @@ def path_dependence(
         else "all tokens exchanged",
         null_mean=1.0,
         null_sd=_real(only, "null_sd"),
-        verdict=_verdict(only) if only else None,
+        verdict=_verdict(only, len({picked.at[run][1] for run in groups[only["group"]]}) == 1)
+        if only
+        else None,
         limits=(
             *provenance.limits,
             *choice.notes,
@@ -247,13 +249,15 @@ def _between(
     return pa.Table.from_pylist(rows, schema=_BETWEEN)
 
 
-def _verdict(row: Mapping[str, object]) -> Verdict:
+def _verdict(row: Mapping[str, object], one_length: bool) -> Verdict:
+    """one_length: whether all runs are compared at one step; training longer is no other path."""
     index, low, high, floor = (_real(row, name) for name in ("index", "low", "high", "floor"))
     if not math.isfinite(high) or not math.isfinite(index):
         return "unresolved"
     if high < max(NEAR_ZERO, floor if math.isfinite(floor) else 0.0):
         return "no"
-    return "yes" if math.isfinite(floor) and low > max(floor, NEAR_ZERO) else "unresolved"
+    apart = one_length and math.isfinite(floor) and low > max(floor, NEAR_ZERO)
+    return "yes" if apart else "unresolved"
 
 
 def _sentence(rows: Sequence[Mapping[str, object]], picked: Picked, level: float) -> str:
@@ -305,7 +309,10 @@ def _limits(
             "`pathscope ingest STUDY.toml --fill token_loss` at more checkpoints gives it."
         )
     if len(picked.steps) > 1:
-        lines.append("Runs end at different steps: part of what differs is the length of training.")
+        lines.append(
+            "Runs end at different steps: part of what differs is the length of training, so there is no verdict of yes. "
+            "A step that all have (--step) compares like with like."
+        )
     moved = [
         row for row in rows if abs(_real(row, "finer") - _real(row, "coarser")) > 0.1 * _real(row, "index")
     ]

@@ -19,9 +19,9 @@ COMMON = RNG.normal(size=(N, LENGTH))
 
 
 def plant(
-    s: Simulation, share: float, jitter: float = 0.01, n_runs: int = 5, **run: object
+    s: Simulation, share: float, jitter: float = 0.01, n_runs: int = 5, longer: bool = False, **run: object
 ) -> list[np.ndarray]:
-    """Runs whose losses are difficulty, a common part and `share` of their own, at steps 4 and 5."""
+    """Runs whose losses are difficulty, a common part and `share` of their own, at steps 4 and 5; longer: the last at 6 too."""
     rng = np.random.default_rng(1)
     found = []
     for name in s.seeds(n_runs, **run):
@@ -29,6 +29,8 @@ def plant(
         values = 9 + HARD + (1 - share) ** 0.5 * COMMON + share**0.5 * own + 0.1 * rng.normal()
         losses(s, name, 4, values + jitter**0.5 * rng.normal(size=values.shape))
         losses(s, name, 5, values)
+        if longer and len(found) == n_runs - 1:
+            losses(s, name, 6, values)
         found.append(values)
     return found
 
@@ -60,6 +62,16 @@ def test_what_training_a_little_longer_changes_as_much_is_no_path_dependence(sim
     plant_texts(simulation, SURPRISAL)
     plant(simulation, 0.1, jitter=3.0)
     assert path_dependence(simulation.commit(), strata=6).verdict == "no"
+
+
+def test_runs_of_different_lengths_are_no_other_path(simulation: Simulation) -> None:
+    plant_texts(simulation, SURPRISAL)
+    plant(simulation, 0.5, longer=True)
+    archive = simulation.commit()
+    answer = path_dependence(archive, strata=6)
+    assert answer.verdict == "unresolved"
+    assert any("A step that all have (--step)" in line for line in answer.limits)
+    assert path_dependence(archive, strata=6, step=5).verdict == "yes"
 
 
 def test_without_an_earlier_checkpoint_there_is_no_yes(simulation: Simulation) -> None:
