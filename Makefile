@@ -3,14 +3,15 @@
 PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
-# three files of tests at a time, on two cores: many of them wait for processes of their own
-PYTEST_ARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
+# four files of tests at a time, on two cores: many of them wait for processes of their own
+PYTEST_ARGS ?= -n 4 --dist loadfile --no-loadscope-reorder
 ARCHIVE ?= demo/demo.duckdb
 BENCH_ARGS ?=
 SECONDS ?= 600
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS)
+# modules are compiled when they are first imported: compiling all of torch takes longer than installing it
+PIP := $(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check $(PIP_ARGS)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo ui test browser check bench torture docs clean

@@ -173,7 +173,7 @@ def path_dependence(
         else "all tokens exchanged",
         null_mean=1.0,
         null_sd=_real(only, "null_sd"),
-        verdict=_verdict(only, len({picked.at[run][1] for run in groups[only["group"]]}) == 1)
+        verdict=_verdict(only, len({picked.at[run][1] for run in groups[str(only["group"])]}) == 1)
         if only
         else None,
         limits=(

@@ -95,7 +95,7 @@ def test_an_address_opens_the_page_that_was_left(look: Look, demo_address: str) 
 
 def test_the_copied_link_opens_the_same_page(look: Look, demo_address: str) -> None:
     first = look(f"{demo_address}/curves?measure=accuracy&part=test")
-    first.page.get_by_role("button", name="Copy or download").click()
+    first.page.get_by_role("button", name="Copy or download").first.click()
     link = first.page.get_by_test_id("stCode").first.inner_text().strip()
     assert link.startswith(f"{demo_address}/curves?measure=accuracy&part=test&axis=step")
     second = look(link)
@@ -114,7 +114,7 @@ def test_a_question_on_the_first_page_leads_to_its_answer(look: Look, demo_addre
 
 def test_the_csv_that_comes_down_has_every_value(look: Look, demo_address: str) -> None:
     window = look(f"{demo_address}/curves?measure=log.loss&part=test")
-    window.page.get_by_role("button", name="Copy or download").click()
+    window.page.get_by_role("button", name="Copy or download").first.click()
     window.page.get_by_role("tab", name="CSV").click()
     with window.page.expect_download() as coming:
         window.page.get_by_role("button", name="Download CSV").click()

@@ -107,6 +107,7 @@ def test_the_camera_saves_what_was_chosen_once(look: Look, address: Address) -> 
     assert_sound(window)
 
 
+@pytest.mark.thorough
 def test_next_and_the_slider_of_a_neuron_travel_in_the_address(look: Look, address: Address) -> None:
     first = look(f"{address('components')}/neuron?unit=5")
     page = first.page

@@ -14,7 +14,7 @@ pytestmark = [
     pytest.mark.skipif(not chromium_is_there(), reason="needs Debian's chromium: apt-get install chromium"),
 ]
 
-PAGES = ("grokking", "trajectory")
+PAGES = ("grokking", pytest.param("trajectory", marks=pytest.mark.thorough))
 
 
 def chosen_step(window: Watched) -> object:
@@ -54,6 +54,7 @@ def test_words_on_cells_have_the_ink_of_the_page(look: Look, address: Address) -
         assert inks[0] == inks[1]
 
 
+@pytest.mark.thorough
 def test_the_slider_travels_in_the_address(look: Look, address: Address) -> None:
     first = look(f"{address('grokking')}/grokking?focus=i1-p0&x_scale=linear")
     assert chosen_step(first) == STEPS[-1]

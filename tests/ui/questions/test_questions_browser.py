@@ -31,7 +31,7 @@ def test_a_problem_is_chosen_asked_and_restored_by_its_address(look: Look, addre
     for width, dark in ((1000, True), (1400, False)):
         again.turn(dark, width)
         assert_sound(again)
-    again.page.get_by_role("button", name="Copy or download").click()
+    again.page.get_by_role("button", name="Copy or download").first.click()
     again.page.get_by_role("tab", name="CSV").click()
     with again.page.expect_download() as coming:
         again.page.get_by_role("button", name="Download CSV").click()
