@@ -19,6 +19,7 @@ PathscopeError                  exit code 1 unless said otherwise
 
 import difflib
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 
 class PathscopeError(Exception):
@@ -65,10 +66,22 @@ class UnknownName(UsageError):
     @classmethod
     def of(cls, kind: str, name: str, known: Iterable[str], *, listing: str) -> "UnknownName":
         """Word the error with the nearest known names and the command that lists all of them."""
-        names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        return cls(_Nearest(kind, name, tuple(sorted(known)), listing))
+
+
+@dataclass(frozen=True)
+class _Nearest:
+    """The words of an unknown name: looked for when somebody reads them, as many a question does without what is absent."""
+
+    kind: str
+    name: str
+    known: tuple[str, ...]
+    listing: str
+
+    def __str__(self) -> str:
+        near = difflib.get_close_matches(self.name, self.known, n=3, cutoff=0.5)
         hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else "."
-        return cls(f"no {kind} {name!r}{hint} {listing} lists {len(names)}.")
+        return f"no {self.kind} {self.name!r}{hint} {self.listing} lists {len(self.known)}."
 
 
 class TryAgain(PathscopeError):

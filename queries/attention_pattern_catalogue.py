@@ -291,20 +291,22 @@ def _key(row: Mapping[str, Any]) -> tuple[int, ...]:
 
 def _finished(table: pa.Table, adjusted: np.ndarray, found: np.ndarray, shapes: Shapes) -> pa.Table:
     """The table with what was worked out, without what only joins it."""
-    keys = table.select(["run_id", "quantity_id", "layer", "number"]).to_pylist()
-    columns: dict[str, list[Any]] = {name: [] for name in _SHAPES}
-    for key in keys:
-        shape = shapes.get(_key(key))
-        columns["class"].append(shape.kind if shape else None)
-        columns["t50_after"].append(finite_or_none(shape.t50.low) if shape else None)
-        columns["t50"].append(finite_or_none(shape.t50.high) if shape else None)
-        columns["share_low"].append(finite_or_none(shape.share[0]) if shape else None)
-        columns["share_high"].append(finite_or_none(shape.share[1]) if shape else None)
+    kept = table.filter(pa.array(found)).select(["run_id", "quantity_id", "layer", "number"])
+    of_found = [shapes[_key(row)] for row in kept.to_pylist()]
+    columns: dict[str, list[Any]] = {
+        "class": [shape.kind for shape in of_found],
+        "t50_after": [finite_or_none(shape.t50.low) for shape in of_found],
+        "t50": [finite_or_none(shape.t50.high) for shape in of_found],
+        "share_low": [finite_or_none(shape.share[0]) for shape in of_found],
+        "share_high": [finite_or_none(shape.share[1]) for shape in of_found],
+    }
+    # the row of the shapes that belongs to each row of the table, where one does
+    rows = pa.array(np.cumsum(found) - 1, mask=~found)
     done = table.drop_columns(["run_id", "n_behind_z", "quantity_id", "layer", "number"])
     done = done.append_column("p_adjusted", pa.array(adjusted, from_pandas=True))
     done = done.append_column("found", pa.array(found))
     for name, kind in _SHAPES.items():
-        done = done.append_column(name, pa.array(columns[name], kind))
+        done = done.append_column(name, pa.array(columns[name], kind).take(rows))
     return done
 
 
@@ -312,9 +314,11 @@ def _summary(
     table: pa.Table, found: np.ndarray, shapes: Shapes, units: Mapping[str, Units], level: float
 ) -> list[dict[str, Any]]:
     groups: dict[tuple[str, ...], dict[int, list[dict[str, Any]]]] = {}
-    for row, yes in zip(table.to_pylist(), found, strict=True):
+    needed = ["mask", "eval_set", "group", "run_id", "run", "quantity_id", "layer", "number", "head", "z"]
+    for row, yes in zip(table.select(needed).to_pylist(), found.tolist(), strict=True):
+        row["found"] = yes
         of_group = groups.setdefault((row["mask"], row["eval_set"], row["group"]), {})
-        of_group.setdefault(row["run_id"], []).append({**row, "found": bool(yes)})
+        of_group.setdefault(row["run_id"], []).append(row)
     rows = []
     for (mask, eval_set, group), runs in sorted(groups.items()):
         heads = {run: [r for r in mine if r["found"]] for run, mine in runs.items()}

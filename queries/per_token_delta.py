@@ -135,7 +135,8 @@ def per_token_delta(
     chosen = [c.extremes(top) for c in changes]
     examples = [place for c in chosen for place in c.places]
     named = [i for c in chosen for i in c.tokens]
-    named += [i for d in deltas for i in d.token[d.sequence == sequence].tolist()]
+    if sequence is not None:
+        named += [i for d in deltas for i in d.token[d.sequence == sequence].tolist()]
     windows, words = read_texts(archive, choice.quantity.quantity_id, examples, named, window)
     tokens = [] if sequence is None else read_sequence(archive, choice, sequence)
     used = selected.only({p.run_id for d in deltas for p in (d.pair.a, d.pair.b)})

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from queries.reading.neuron_examples import Window
 from queries.reading.token_deltas import SliceBy, TokenDeltas, cut_into
-from queries.stats.clusters import cluster_mean
+from queries.stats.clusters import cluster_mean, numbered
 from queries.stats.concentration import top_share
 from queries.stats.multiple import benjamini_hochberg
 from queries.stats.slices import slice_means
@@ -135,7 +135,7 @@ def change_of(
     everything = np.ones(len(deltas), bool)
     rows = [
         columns
-        | _described(deltas, everything, len(np.unique(deltas.document)))
+        | _described(deltas, everything, int(numbered(deltas.document).max()) + 1)
         | {"slice_by": "", "slice": "all", "mean_delta": mean, "ci_low": low, "ci_high": high}
     ]
     for by in slices:

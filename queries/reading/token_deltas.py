@@ -160,9 +160,8 @@ def cut_into(
 ) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """(name of a slice, which tokens are in it), those that have tokens; nothing where the archive does not know."""
     if by == "class":
-        for k in np.unique(deltas.kind).tolist():
-            if k >= 0:
-                yield kinds.get(k, f"class {k}"), deltas.kind == k
+        for k in np.flatnonzero(np.bincount(deltas.kind[deltas.kind >= 0])).tolist():
+            yield kinds.get(k, f"class {k}"), deltas.kind == k
     elif by == "rarity":
         known = np.isfinite(deltas.surprisal)
         if known.any() and np.ptp(deltas.surprisal[known]) > 0:

@@ -1,6 +1,7 @@
 """When a curve reaches a level, known no better than the two measurements that bracket it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -76,6 +77,19 @@ def crossing(
     k = int(np.argmax(reached))
     low = float(at[k - 1]) if k else -math.inf
     return Bracket(low, float(at[k]), len(y), float(y[k]))
+
+
+def rising_crossings(
+    times: NDArray[np.float64], values: NDArray[np.float64], levels: Sequence[float]
+) -> list[Bracket]:
+    """`crossing` of every level, of a finite curve that never falls: several at once, nothing checked."""
+    found = []
+    for k in np.searchsorted(values, levels).tolist():
+        low = float(times[k - 1]) if k else -math.inf
+        there = k < len(values)
+        high, reached = (float(times[k]), float(values[k])) if there else (math.inf, math.nan)
+        found.append(Bracket(low, high, len(values), reached))
+    return found
 
 
 def n_crossings(values: NDArray[np.float64], level: float, direction: Direction = "up") -> int:

@@ -77,9 +77,9 @@ def log_likelihood(
     centre, spread = np.broadcast_arrays(mu, sigma)
     z_low = (a - centre[..., None]) / spread[..., None]
     z_high = (b - centre[..., None]) / spread[..., None]
-    # flip to the left tail, where the normal distribution function keeps its relative precision
-    flip = z_low > 0
-    inside = ndtr(np.where(flip, -z_low, z_high)) - ndtr(np.where(flip, -z_high, z_low))
+    # in the left tail, where the normal distribution function keeps its relative precision
+    left = np.copysign(1.0, -z_low)
+    inside = np.abs(ndtr(left * z_high) - ndtr(left * z_low))
     with np.errstate(divide="ignore"):
         total: Floats = (counts * np.log(inside)).sum(axis=-1)
     return total
@@ -105,7 +105,7 @@ def _sigma(
         return top + math.log(area)
 
     lowest, highest = (math.log2(s) for s in SIGMA_RANGE)
-    grid = np.arange(lowest, highest + 0.25, 0.5)
+    grid = np.arange(lowest, highest + 0.5)
     heights = np.array([restricted(float(s)) for s in grid])
     k = int(np.argmax(heights))
     best, top = float(grid[k]), float(heights[k])

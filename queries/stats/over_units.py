@@ -6,7 +6,7 @@ them matters. Without a shared seed every run is a unit, and these are the plain
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -49,9 +49,7 @@ def apart(shared: Shared, n_runs: int) -> list[int]:
     Which ones depends on the seeds alone. Every run where none is shared.
     """
     best: list[int] = []
-    rng = np.random.default_rng(0)
-    order = np.arange(n_runs)
-    for _ in range(MOST_TRIED):
+    for order in _orders(n_runs):
         seen: list[set[int]] = [set() for _ in shared]
         kept = []
         for k in order.tolist():
@@ -63,8 +61,15 @@ def apart(shared: Shared, n_runs: int) -> list[int]:
         best = max(best, sorted(kept), key=len)
         if len(best) == fewest_units(shared, n_runs):
             break
-        order = rng.permutation(n_runs)
     return best
+
+
+def _orders(n_runs: int) -> Iterator[Whole]:
+    """The runs as they come, then shuffled, always the same ways."""
+    yield np.arange(n_runs)
+    rng = np.random.default_rng(0)
+    for _ in range(MOST_TRIED - 1):
+        yield rng.permutation(n_runs)
 
 
 def count_over_units(flags: Sequence[bool], shared: Shared, level: float = 0.95) -> tuple[float, float]:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
-from queries.stats.intervals import Bracket, Direction, crossing
-from queries.stats.width import WIDEST_SPACING, width_octaves
+from queries.stats.intervals import Bracket, Direction, rising_crossings
+from queries.stats.width import WIDEST_SPACING, width_between
 
 Floats = NDArray[np.float64]
 Class = Literal["major_transition", "gradual", "unresolved"]
@@ -77,14 +77,15 @@ def transition_shape(times: Floats, values: Floats, direction: Direction) -> Sha
     if first == last:
         return Shape(first, last, NOTHING, NOTHING, NOTHING, nan, nan, 0, "no change")
     done = (smooth - first) / (last - first)
-    t10, t50, t90 = (crossing(at, done, level) for level in (0.1, 0.5, 0.9))
+    t10, t50, t90 = rising_crossings(at, done, (0.1, 0.5, 0.9))
     inside = int(((done > 0.1) & (done < 0.9)).sum())
     share = octave_share(at, done)
-    scatter = float(np.std(y - smooth))
+    rest = y - smooth  # its mean is 0
+    scatter = math.sqrt(rest @ rest / len(rest))
     why = _why(at, t10, t90, inside, share)
     if abs(last - first) < CLEAR * scatter:
         why = "the change is not large against the scatter of the values"
-    return Shape(first, last, t10, t50, t90, width_octaves(at, y, direction), share, inside, why)
+    return Shape(first, last, t10, t50, t90, width_between(t10, t90), share, inside, why)
 
 
 def octave_share(times: Floats, done: Floats) -> tuple[float, float]:
@@ -100,9 +101,8 @@ def octave_share(times: Floats, done: Floats) -> tuple[float, float]:
     # a point exactly one octave on belongs to the octave
     end = np.searchsorted(at, 2 * at * (1 + 1e-12), side="right") - 1
     low = float((y[end] - y).max())
-    before = np.concatenate([[done[0]], y[:-1]])
-    cover = np.minimum(np.searchsorted(at, 2 * at * (1 - 1e-12), side="left"), len(at) - 1)
-    high = float((y[cover] - before).max())
+    cover = y[np.minimum(np.searchsorted(at, 2 * at * (1 - 1e-12), side="left"), len(at) - 1)]
+    high = max(float(cover[0] - done[0]), float((cover[1:] - y[:-1]).max(initial=0.0)))
     return low, max(low, high)
 
 

@@ -31,6 +31,11 @@ def width_octaves(times: Floats, values: Floats, direction: Direction) -> tuple[
     if change == 0:
         return math.nan, math.nan
     begun, done = (crossing(at, smooth, smooth[0] + s * change, direction=direction) for s in (0.1, 0.9))
+    return width_between(begun, done)
+
+
+def width_between(begun: Bracket, done: Bracket) -> tuple[float, float]:
+    """Least and most octaves from one time to a later one; (NaN, NaN) where a gap around either exceeds 2/3 octave."""
     if not all(_is_sharp(bracket) for bracket in (begun, done)):
         return math.nan, math.nan
     return max(0.0, math.log2(done.low / begun.high)), math.log2(done.high / begun.low)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queries.stats.intervals import crossing, n_crossings
+from queries.stats.intervals import crossing, n_crossings, rising_crossings
 
 STEPS = np.array([0, 1, 2, 4, 8, 16], dtype=float)
 
@@ -86,3 +86,16 @@ def test_the_bracket_holds_the_planted_time(at: float, steps: list[int], rule: s
     assert found.low < at <= found.high
     assert found.low in times
     assert found.high in times or found.kind == "never"
+
+
+@given(rises=st.lists(st.floats(0, 1), min_size=1, max_size=6), levels=st.lists(st.floats(-1, 7), max_size=4))
+def test_several_levels_of_a_rising_curve_are_found_as_one_by_one(
+    rises: list[float], levels: list[float]
+) -> None:
+    values = np.cumsum(rises)
+    times = STEPS[: len(values)]
+
+    found = rising_crossings(times, values, levels)
+
+    # as text: nan is not equal to itself
+    assert list(map(str, found)) == [str(crossing(times, values, level)) for level in levels]
