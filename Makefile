@@ -3,8 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
-# four files of tests at a time, on two cores: many of them wait for processes of their own
-PYTEST_ARGS ?= -n 4 --dist loadfile --no-loadscope-reorder
+# three files of tests at a time, on two cores: many of them wait for processes of their own
+PYTEST_ARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
 ARCHIVE ?= demo/demo.duckdb
 BENCH_ARGS ?=
 SECONDS ?= 600
