@@ -7,10 +7,11 @@ from queries.problems.states import ProblemState
 from ui.models.address import permalink
 from ui.models.questions.hypotheses import Registered, every_hypothesis
 from ui.models.questions.page import BRIEF, LISTS, QuestionChoices, counts, every_problem, neighbours
+from ui.models.questions.scales import SCALES
 from ui.models.series import RunChoice, run_names
 from ui.parts.questions.hypotheses import draw_hypotheses
 from ui.parts.questions.listing import choose, draw_counts, draw_list
-from ui.parts.questions.problem import ProblemPage, ask_controls, draw_problem
+from ui.parts.questions.problem import ProblemPage, ask_controls, draw_problem, scale_controls
 from ui.parts.questions.queries import draw_queries
 from ui.pickers import run_pickers
 from ui.state import ask, show
@@ -53,7 +54,10 @@ def _problems(
     state = next(one for one in states if one.problem.number == number)
     names = tuple(one.hypothesis.name for one in registered)
     asked, options, hypothesis = ask_controls(state, names)
-    choices = QuestionChoices(problem=number, ask=asked, options=options, hypothesis=hypothesis)
+    x_axis, y_axis = scale_controls() if asked else (SCALES[0], SCALES[0])
+    choices = QuestionChoices(
+        problem=number, ask=asked, options=options, hypothesis=hypothesis, x_axis=x_axis, y_axis=y_axis
+    )
     page = ProblemPage(archive, state, runs, choices, permalink(here(), runs, choices))
     draw_problem(page)
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from archive.store import Archive
 from queries.problems.states import WORDS, ProblemState, State, problem_states
+from ui.models.questions.scales import SCALES
 from ui.models.text import plural
 
 LISTS = ("open problems", "queries", "hypotheses")
@@ -38,7 +39,7 @@ BRIEF: Mapping[State, str] = {
 class QuestionChoices:
     """What was chosen; the fields' names are the address's.
 
-    ask: the answer was asked for. options: parameters as `pathscope ask` takes them.
+    ask: the answer was asked for. options: parameters as `pathscope ask` takes them. x_axis, y_axis: of `SCALES`.
     """
 
     list: str = LISTS[0]
@@ -49,6 +50,8 @@ class QuestionChoices:
     options: str = ""
     hypothesis: str = ""
     query: str = ""
+    x_axis: str = SCALES[0]
+    y_axis: str = SCALES[0]
 
 
 @dataclass(frozen=True)

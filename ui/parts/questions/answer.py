@@ -14,6 +14,7 @@ from ui.menu import PLOTLY, share, under
 from ui.models.questions.answers import ask_part, facts, origins, shown_rows
 from ui.models.questions.figure import on_page
 from ui.models.questions.options import Given
+from ui.models.questions.scales import draw
 from ui.models.text import escape_markdown, plural, with_code
 from ui.state import ask
 from ui.widgets import warn
@@ -26,10 +27,14 @@ def draw_answer(
     letter: str,
     hypothesis: str,
     given: Given,
+    scales: tuple[str, str],
     link: str,
     command: str,
 ) -> None:
-    """Ask one question of a problem, with a clock while it takes long, and draw what comes back."""
+    """Ask one question of a problem, with a clock while it takes long, and draw what comes back.
+
+    scales: of the x and the y axis of its figure.
+    """
     try:
         with st.spinner(f"Asking {number} ({letter}) …", show_time=True):
             part = ask(archive, ask_part, number=number, letter=letter, hypothesis=hypothesis, given=given)
@@ -44,8 +49,8 @@ def draw_answer(
     st.html(_facts(facts(answer)))
     for line in answer.provenance.registered:
         st.caption(f":material/history_edu: {escape_markdown(line)}")
-    note = _figure(answer, letter)
-    with under(f"{plural(answer.n_runs, 'run')}. {note}"):
+    notes = _figure(answer, letter, scales)
+    with under(" ".join((f"{plural(answer.n_runs, 'run')}.", *notes))):
         share(
             link=link,
             python=answer.python,
@@ -71,12 +76,12 @@ def _no_answer(part: Part) -> None:
         st.warning(escape_markdown(part.why_not), icon=":material/help:")
 
 
-def _figure(answer: Answer, letter: str) -> str:
+def _figure(answer: Answer, letter: str, scales: tuple[str, str]) -> list[str]:
     """The answer's own figure, where it has one; gives what to say under it."""
     try:
-        figure = answer.plot()
+        figure, notes = draw(answer, x=scales[0], y=scales[1])
     except NotImplementedError:
-        return ""
+        return []
     note = on_page(figure)
     st.plotly_chart(
         figure,
@@ -84,7 +89,7 @@ def _figure(answer: Answer, letter: str) -> str:
         config=PLOTLY,
         alt=f"Figure of the answer to: {answer.title} {answer.sentence}",
     )
-    return note
+    return [*notes, note] if note else notes
 
 
 def _tables(answer: Answer, letter: str) -> None:

@@ -20,6 +20,7 @@ from ui.models.questions.needs import (
 from ui.models.questions.options import Given, command, given_to
 from ui.models.questions.page import MARKS, QuestionChoices
 from ui.models.questions.queries import pages_of
+from ui.models.questions.scales import SCALES
 from ui.models.series import RunChoice
 from ui.models.text import escape_markdown, with_code
 from ui.parts.questions.answer import draw_answer
@@ -120,6 +121,23 @@ def ask_controls(state: ProblemState, hypotheses: Sequence[str]) -> tuple[bool, 
     return asked, options or "", hypothesis or ""
 
 
+def scale_controls() -> tuple[str, str]:
+    """Scales of the axes of every figure of the problem, for somebody who wants others than those it was drawn with."""
+    with st.container(horizontal=True, gap="small"):
+        x, y = (
+            st.segmented_control(
+                f"{letter} axis",
+                SCALES,
+                default=SCALES[0],
+                key=f"{letter}_axis",
+                bind="query-params",
+                required=True,
+            )
+            for letter in "xy"
+        )
+    return x, y
+
+
 def _given(page: ProblemPage) -> Given | None:
     """What its questions are asked with; None where nothing is asked, or it cannot be read, which is said."""
     if not page.choices.ask:
@@ -156,6 +174,7 @@ def _question(page: ProblemPage, letter: str, one: QuestionState, given: Given |
         letter=letter,
         hypothesis=page.choices.hypothesis,
         given=given,
+        scales=(page.choices.x_axis, page.choices.y_axis),
         link=page.link,
         command=command(
             page.archive,
