@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check $(PIP_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test browser check bench torture docs clean
+.PHONY: help setup demo ui test browser thorough check bench torture docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ test: check ## the whole check: lint, layers, types, tests
 
 browser: $(STAMP) ## every test of the explorer in a browser, also those that make test has no time for
 	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/ui -m browser
+
+thorough: $(STAMP) ## every test there is: also repeats of a promise that make test keeps only once
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: $(STAMP) ## lint, formatting, layers and types only
 	$(BIN)/ruff check .
