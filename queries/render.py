@@ -261,9 +261,17 @@ def _html_table(table: pa.Table, rows: int) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
 
 
-def as_dict(answer: "Answer") -> dict[str, Any]:
-    """Everything in the answer as JSON-ready values."""
+def as_dict(answer: "Answer", *, rows: bool = True) -> dict[str, Any]:
+    """Everything in the answer as JSON-ready values; without `rows` how many there are, where a summary stands for them."""
     provenance = answer.provenance
+    every = (
+        {
+            "table": _records(answer.table),
+            "tables": {name: _records(table) for name, table in _other_tables(answer).items()},
+        }
+        if rows or answer.summary is None
+        else {"n_rows": answer.table.num_rows}
+    )
     return {
         "query": answer.name,
         "question": answer.title,
@@ -288,8 +296,7 @@ def as_dict(answer: "Answer") -> dict[str, Any]:
         "limits": list(answer.limits),
         "parameters": _json(answer.parameters),
         "summary": _records(answer.summary) if answer.summary is not None else [],
-        "table": _records(answer.table),
-        "tables": {name: _records(table) for name, table in _other_tables(answer).items()},
+        **every,
         "provenance": {
             "archive": provenance.archive,
             "snapshot": provenance.snapshot,

@@ -162,11 +162,14 @@ class Answer:
             ) from None
         return polars.from_arrow(self.table)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The answer as JSON-ready values; what is not a finite number becomes None."""
+    def to_dict(self, *, rows: bool = True) -> dict[str, Any]:
+        """The answer as JSON-ready values; what is not a finite number becomes None.
+
+        rows: False gives their number in place of the rows where the answer has a summary: rows may be megabytes.
+        """
         from queries.render import as_dict
 
-        return as_dict(self)
+        return as_dict(self, rows=rows)
 
     def __str__(self) -> str:
         from queries.render import as_text

@@ -139,9 +139,11 @@ def _ask(
         for path, answer in _files(asked, output):
             one_query.write_rows(answer, wanted, path, summary=summary)
     elif output is None:
-        emit(asked.to_dict(), as_json=wanted == "json", human=_human(asked, show_sql=show_sql))
+        emit(
+            asked.to_dict(rows=not summary), as_json=wanted == "json", human=_human(asked, show_sql=show_sql)
+        )
     else:
-        output.write_text(_text(asked, wanted), encoding="utf-8")
+        output.write_text(_text(asked, wanted, rows=not summary), encoding="utf-8")
     if code := exit_code(asked):
         raise typer.Exit(code)
 
@@ -185,11 +187,11 @@ def _human(asked: "Asked", *, show_sql: bool) -> Callable[[Console], None]:
     return show
 
 
-def _text(asked: "Asked", wanted: one_query.Format) -> str:
+def _text(asked: "Asked", wanted: one_query.Format, *, rows: bool) -> str:
     import json
 
     if wanted == "json":
-        return json.dumps(asked.to_dict(), ensure_ascii=False, default=str, indent=1) + "\n"
+        return json.dumps(asked.to_dict(rows=rows), ensure_ascii=False, default=str, indent=1) + "\n"
     if wanted == "html":
         return _page(asked)
     return str(asked)

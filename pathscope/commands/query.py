@@ -35,7 +35,7 @@ OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", help="Write to this file; its ending chooses the format.")
 ]
 SummaryOption = Annotated[
-    bool, typer.Option("--summary", help="For csv and parquet: one row per group instead of all rows.")
+    bool, typer.Option("--summary", help="For csv, parquet and json: one row per group instead of all rows.")
 ]
 SqlOption = Annotated[bool, typer.Option("--show-sql", help="Also print the SQL behind the rows.")]
 
@@ -183,9 +183,9 @@ def _ask(
     if wanted in ("csv", "parquet"):
         write_rows(answer, wanted, output, summary=summary)
     elif output is None:
-        emit(answer.to_dict(), as_json=wanted == "json", human=_human(answer))
+        emit(answer.to_dict(rows=not summary), as_json=wanted == "json", human=_human(answer))
     else:
-        output.write_text(_text(answer, wanted), encoding="utf-8")
+        output.write_text(_text(answer, wanted, rows=not summary), encoding="utf-8")
 
 
 def format_of(asked: Format, output: Path | None) -> Format:
@@ -232,11 +232,11 @@ def _human(answer: "Answer") -> Callable[[Console], None]:
     return show
 
 
-def _text(answer: "Answer", wanted: Format) -> str:
+def _text(answer: "Answer", wanted: Format, *, rows: bool) -> str:
     import json
 
     if wanted == "json":
-        return json.dumps(answer.to_dict(), ensure_ascii=False, default=str, indent=1) + "\n"
+        return json.dumps(answer.to_dict(rows=rows), ensure_ascii=False, default=str, indent=1) + "\n"
     if wanted == "html":
         return _page(answer)
     return str(answer)

@@ -65,8 +65,11 @@ class Asked:
         """Refusals of questions that were asked."""
         return tuple(part.error for part in self.parts if part.error is not None)
 
-    def to_dict(self) -> dict[str, object]:
-        """JSON-ready values: the problem, its state, and every part with its answer or what is missing."""
+    def to_dict(self, *, rows: bool = True) -> dict[str, object]:
+        """JSON-ready values: the problem, its state, and every part with its answer or what is missing.
+
+        rows: as in `Answer.to_dict`.
+        """
         return {
             **self.state.to_dict(),
             "statement": self.problem.statement,
@@ -77,7 +80,7 @@ class Asked:
                     "query": part.question.query,
                     "asks": part.question.asks,
                     "why_not": part.why_not,
-                    "answer": None if part.answer is None else part.answer.to_dict(),
+                    "answer": None if part.answer is None else part.answer.to_dict(rows=rows),
                 }
                 for part in self.parts
             ],

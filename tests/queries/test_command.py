@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,16 +15,21 @@ from typer.testing import CliRunner
 from archive.errors import UnknownName, UsageError
 from archive.store import Archive
 from pathscope.__main__ import app
-from tests.queries.simulated import ACCURACY_HERE, LOSS_HERE, Simulation
+from tests.queries.simulated import ACCURACY_HERE, LOSS_HERE, Simulation, kept_open
 
 
-@pytest.fixture
-def archive(simulation: Simulation) -> Archive:
+def planted(simulation: Simulation) -> Archive:
     for k, run in enumerate(simulation.seeds(3, tags=("t",))):
         simulation.curve(run, LOSS_HERE, [0, 10, 20], [5.0, 3.0, 1.0 + k])
         simulation.curve(run, ACCURACY_HERE, [0, 10, 20], [0.0, 0.5, 1.0])
     simulation.curve(simulation.run("other", family="apart", condition="d"), LOSS_HERE, [0], [5.0])
     return simulation.commit()
+
+
+@pytest.fixture(scope="module")
+def archive(simulation_of_module: Simulation) -> Iterator[Archive]:
+    with kept_open(planted(simulation_of_module)) as archive:
+        yield archive
 
 
 def run(archive: Archive, *words: str) -> str:
@@ -84,6 +90,15 @@ def test_csv_is_the_rows_and_the_summary_on_request(archive: Archive) -> None:
 
     assert (len(rows), rows[0]["run"], float(rows[0]["value"])) == (10, "s0", 5.0)
     assert [g["group"] for g in groups] == ["c", "d"]
+
+
+def test_json_has_how_many_rows_there_are_in_place_of_them_on_request(archive: Archive) -> None:
+    whole = json.loads(run(archive, "query", "loss_curves", "--json"))
+    brief = json.loads(run(archive, "query", "loss_curves", "--json", "--summary"))
+
+    assert whole.keys() - brief.keys() == {"table", "tables"}
+    assert brief.pop("n_rows") == len(whole["table"]) == 10
+    assert brief.items() <= whole.items()
 
 
 @pytest.mark.parametrize("ending", ["parquet", "csv", "json", "txt"])

@@ -95,6 +95,16 @@ def test_the_archive_may_be_named_before_the_number(addition: Archive) -> None:
     assert json.loads(outcome.stdout)["answered"] is True
 
 
+def test_a_summary_stands_for_the_rows_of_every_part_that_has_one(addition: Archive) -> None:
+    brief = json.loads(run(addition, "ask", "5.1", "--runs", "digits/*", "--json", "--summary"))
+
+    answers = [part["answer"] for part in brief["parts"]]
+    assert [("table" in answer, "n_rows" in answer) for answer in answers] == [
+        (not answer["summary"], bool(answer["summary"])) for answer in answers
+    ]
+    assert any(answer["summary"] for answer in answers)
+
+
 def test_a_family_narrows_the_runs(simulation: Simulation) -> None:
     for family in ("one", "two"):
         for name in simulation.seeds(2, prefix=f"{family}/s", family=family, condition=family):
