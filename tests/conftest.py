@@ -20,7 +20,6 @@ LONGEST = (
     "torture/test_killed_ingest.py",
     "ui/test_browser.py",
     "test_cron.py",
-    "ui/grokking/test_grokking_browser.py",
     "test_packaging.py",
     "ui/components/test_component_browser.py",
     "ui/test_pages.py",

@@ -1,9 +1,11 @@
 """`pathscope demo`: trains, answers, and says so when there is nothing left to do."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from typer.testing import CliRunner
 
 from archive.store import Archive
@@ -26,17 +28,24 @@ kind = "inline"
 """
 
 
-@pytest.fixture
-def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A demo of a second or two; returns its folder."""
-    (tmp_path / "tiny.toml").write_text(TINY)
-    monkeypatch.setattr(demo, "packaged_study", lambda name: tmp_path / "tiny.toml")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A demo of a second or two; returns its folder, which is where the tests are."""
+    folder = tmp_path_factory.mktemp("tiny")
+    (folder / "tiny.toml").write_text(TINY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "packaged_study", lambda name: folder / "tiny.toml")
+        patch.chdir(folder)
+        yield folder
 
 
-def test_it_answers_in_a_table_and_in_words(tiny: Path) -> None:
-    done = CliRunner().invoke(app, ["demo"], catch_exceptions=False)
+@pytest.fixture(scope="module")
+def done(tiny: Path) -> Result:
+    """The demo, carried out: what it said."""
+    return CliRunner().invoke(app, ["demo"], catch_exceptions=False)
+
+
+def test_it_answers_in_a_table_and_in_words(tiny: Path, done: Result) -> None:
     assert done.exit_code == 0
     archive = tiny / "demo" / "demo.duckdb"
     rows = Archive(archive).rows(
@@ -52,8 +61,7 @@ def test_it_answers_in_a_table_and_in_words(tiny: Path) -> None:
     assert f"pathscope ui --archive {archive}" in done.stdout
 
 
-def test_a_second_call_has_nothing_to_do(tiny: Path) -> None:
-    CliRunner().invoke(app, ["demo", "--quiet"], catch_exceptions=False)
+def test_a_second_call_has_nothing_to_do(done: Result) -> None:
     again = CliRunner().invoke(app, ["demo"], catch_exceptions=False)
     assert again.exit_code == 0
     assert "small: nothing to do" in again.stdout

@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer.main
 
 import pathscope
 from archive.create import ensure_archive
+from archive.layout import Layout
 from archive.store import Archive, open_archive
 from pathscope.__main__ import app
 from pathscope.guard import PACKAGES
@@ -34,17 +36,26 @@ def generate() -> ModuleType:
     return module
 
 
-@pytest.fixture(scope="module")
-def empty_archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
-    return open_archive(ensure_archive(tmp_path_factory.mktemp("docs") / "empty.duckdb").database)
+# both are opened once for all statements: opening takes longer than most of them
 
 
 @pytest.fixture(scope="module")
-def populated(tmp_path_factory: pytest.TempPathFactory) -> Archive:
+def empty_archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
+    archive = open_archive(ensure_archive(tmp_path_factory.mktemp("docs") / "empty.duckdb").database)
+    with archive.session():
+        yield archive
+
+
+@pytest.fixture(scope="module")
+def populated(empty_archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
     """Rows in every table."""
-    layout = ensure_archive(tmp_path_factory.mktemp("docs") / "full.duckdb")
+    layout = Layout.of(tmp_path_factory.mktemp("docs") / "full.duckdb")
+    layout.make_folders()
+    shutil.copy(empty_archive.layout.database, layout.database)
     populate(layout)
-    return open_archive(layout.database)
+    archive = open_archive(layout.database)
+    with archive.session():
+        yield archive
 
 
 def blocks(page: Path, *languages: str) -> Iterator[str]:

@@ -41,7 +41,7 @@ def loaded_by(program: str, folder: Path) -> set[str]:
 
 
 def test_the_check_sees_a_heavy_import(tmp_path: Path) -> None:
-    assert loaded_by("import torch", tmp_path) == {"torch"}
+    assert loaded_by("import plotly", tmp_path) == {"plotly"}  # the lightest of them
 
 
 def test_importing_pathscope_loads_nothing_heavy(tmp_path: Path) -> None:
@@ -53,11 +53,12 @@ def command(*words: str) -> str:
     return f"import sys; sys.argv = ['pathscope', *{words!r}]\nfrom pathscope.__main__ import app\napp(standalone_mode=False)"
 
 
-@pytest.mark.parametrize("words", [("status",), ("status", "--json"), ("sql", "SELECT count(*) FROM v_run")])
-def test_looking_at_an_archive_loads_nothing_heavy(words: tuple[str, ...], tmp_path: Path) -> None:
+def test_looking_at_an_archive_loads_nothing_heavy(tmp_path: Path) -> None:
     ensure_archive(tmp_path / "pathscope.duckdb")
+    looks = [("status",), ("status", "--json"), ("sql", "SELECT count(*) FROM v_run")]
 
-    assert loaded_by(command(*words), tmp_path) == set()
+    # one after another in one process: what the last of them finds loaded, some of them loads
+    assert loaded_by("\n".join(command(*words) for words in looks), tmp_path) == set()
 
 
 def test_help_of_every_command_loads_nothing_heavy(tmp_path: Path) -> None:

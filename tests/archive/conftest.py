@@ -1,13 +1,17 @@
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from archive import console
 from archive.create import ensure_archive
 from archive.layout import Layout
 from archive.store import Archive
+from tests.archive.forks import Forks
 from tests.torture.invariants import broken
 
 # a machine under load is not a failing test
@@ -34,3 +38,24 @@ def layout(empty_archive: Path, tmp_path: Path) -> Iterator[Layout]:
 @pytest.fixture
 def archive(layout: Layout) -> Archive:
     return Archive(layout.database)
+
+
+@pytest.fixture(scope="session")
+def console_forks() -> Iterator[Forks]:
+    """Children of the console that need not import anything."""
+    imports = f"sys.path.insert(0, {str(console.CHILD.parent)!r})\nimport console_child\nsys.path.pop(0)"
+    forks = Forks(imports, flags=["-P"], folder=Path("/"))
+    yield forks
+    forks.close()
+
+
+@pytest.fixture
+def quick_console(console_forks: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every statement has a process of its own that opens the file, locks itself in and ends, but not a new Python."""
+
+    def child(request: dict[str, Any], _: float) -> tuple[int, bytes, bytes]:
+        process = console_forks.start("import console_child; console_child.main()")
+        process.stdin.write(json.dumps(request).encode())
+        return process.end()
+
+    monkeypatch.setattr(console, "_child", child)

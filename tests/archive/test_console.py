@@ -12,7 +12,6 @@ import pytest
 from archive import console
 from archive.committer import commit_inbox
 from archive.console import Limits, SqlResult, run_sql
-from archive.create import ensure_archive
 from archive.errors import (
     ArchiveBusy,
     ArchiveDamaged,
@@ -33,8 +32,10 @@ SMALL = Limits(seconds=20, memory_mb=256, rows=1000)
 
 
 @pytest.fixture(scope="module")
-def populated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    layout = ensure_archive(tmp_path_factory.mktemp("console") / "x.duckdb")
+def populated(empty_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    layout = Layout.of(tmp_path_factory.mktemp("console") / "x.duckdb")
+    layout.make_folders()
+    shutil.copy(empty_archive, layout.database)
     populate(layout)
     return layout.database
 
@@ -62,6 +63,7 @@ def test_rows_come_back_as_arrow(populated: Path) -> None:
     assert result.seconds >= 0
 
 
+@pytest.mark.usefixtures("quick_console")
 @pytest.mark.parametrize(
     "sql",
     [
@@ -82,6 +84,7 @@ def test_statements_that_read_are_run(sql: str, populated: Path) -> None:
     assert ask(populated, sql).table.num_rows > 0
 
 
+@pytest.mark.usefixtures("quick_console")
 def test_every_type_of_value_comes_back(populated: Path) -> None:
     row = ask(
         populated,
@@ -94,15 +97,18 @@ def test_every_type_of_value_comes_back(populated: Path) -> None:
     assert values[12:] == ['{"a": 1}', "b"]
 
 
+@pytest.mark.usefixtures("quick_console")
 def test_two_columns_of_one_name_are_both_there(populated: Path) -> None:
     assert ask(populated, "SELECT 1 AS a, 2 AS a").table.schema.names == ["a", "a"]
 
 
+@pytest.mark.usefixtures("quick_console")
 def test_no_rows_keep_their_columns(populated: Path) -> None:
     table = ask(populated, "SELECT run, step FROM v_checkpoint WHERE step < 0").table
     assert (table.num_rows, table.schema.names) == (0, ["run", "step"])
 
 
+@pytest.mark.usefixtures("quick_console")
 @pytest.mark.parametrize(("rows", "truncated"), [(999, False), (1000, False), (1001, True), (10**12, True)])
 def test_rows_beyond_the_limit_are_cut_and_that_is_said(rows: int, truncated: bool, populated: Path) -> None:
     result = ask(populated, f"SELECT * FROM range({rows})")
@@ -118,6 +124,7 @@ def test_a_result_that_is_too_wide_is_cut_too(populated: Path) -> None:
 # --- mistakes -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("quick_console")
 @pytest.mark.parametrize(
     ("sql", "said", "place"),
     [
@@ -141,11 +148,13 @@ def test_a_mistake_is_shown_where_it_is(sql: str, said: str, place: tuple[int, i
     assert len(shown) <= 82
 
 
+@pytest.mark.usefixtures("quick_console")
 @pytest.mark.parametrize("sql", ["SELECT $x", "SELECT 'a'::INTEGER", "SELECT error('boom')"])
 def test_a_mistake_without_a_place_is_a_sentence(sql: str, populated: Path) -> None:
     assert re.search("not provided|Could not convert|boom", str(refused(populated, sql)))
 
 
+@pytest.mark.usefixtures("quick_console")
 @pytest.mark.parametrize(
     ("sql", "said"),
     [
@@ -175,6 +184,7 @@ SETTINGS = [
 ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("quick_console")
 @pytest.mark.parametrize("sql", [*WRITES, *SETTINGS])
 def test_nothing_is_written_or_set(sql: str, populated: Path) -> None:
     before = populated.read_bytes()
@@ -192,6 +202,7 @@ OUTSIDE = [
 ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("quick_console")
 @pytest.mark.parametrize("sql", OUTSIDE)
 def test_nothing_outside_is_read(sql: str, populated: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
@@ -202,6 +213,7 @@ def test_nothing_outside_is_read(sql: str, populated: Path, tmp_path: Path) -> N
     assert re.search("only reads the archive|does not exist", said)
 
 
+@pytest.mark.usefixtures("quick_console")
 @pytest.mark.parametrize(
     "sql",
     [
@@ -217,7 +229,7 @@ def test_nothing_outside_is_read(sql: str, populated: Path, tmp_path: Path) -> N
 def test_no_file_is_made(sql: str, populated: Path, tmp_path: Path) -> None:
     beside = set(populated.parent.rglob("*"))
     try:
-        ask(populated, sql.format(folder=tmp_path))
+        ask(populated, sql.format(folder=tmp_path), Limits(seconds=20, memory_mb=64, rows=1000))
     except PathscopeError as error:
         assert isinstance(error, SqlRefused | SqlStopped)  # noqa: PT017  # running it is right too, if nothing is made
     assert list(tmp_path.iterdir()) == []
@@ -257,6 +269,7 @@ def test_what_does_not_fit_is_refused_by_the_memory_limit(sql: str, populated: P
     assert "PATHSCOPE_SQL_MEMORY_MB" in str(stopped.value)
 
 
+@pytest.mark.usefixtures("quick_console")
 def test_the_settings_are_locked(populated: Path) -> None:
     rows = ask(
         populated,
@@ -327,8 +340,7 @@ def test_a_missing_archive(tmp_path: Path) -> None:
         run_sql(tmp_path / "no.duckdb", "SELECT 1")
 
 
-def test_an_archive_older_than_a_macro_or_view_says_what_adds_it(tmp_path: Path) -> None:
-    layout = ensure_archive(tmp_path / "old.duckdb")
+def test_an_archive_older_than_a_macro_or_view_says_what_adds_it(layout: Layout) -> None:
     with duckdb.connect(layout.database) as connection:
         connection.execute("DROP MACRO TABLE m_spread")
         connection.execute("DROP VIEW v_event")

@@ -88,13 +88,21 @@ def test_a_file_one_may_not_read(layout: Layout) -> None:
         layout.database.chmod(0o600)
 
 
-@pytest.fixture
-def victim(empty_archive: Path, tmp_path: Path) -> Layout:
-    """An archive with rows that may be damaged."""
-    layout = Layout.of(tmp_path / "v.duckdb")
+@pytest.fixture(scope="module")
+def with_rows(empty_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    layout = Layout.of(tmp_path_factory.mktemp("rows") / "v.duckdb")
     layout.make_folders()
     shutil.copy(empty_archive, layout.database)
     commit(layout, *(head_shard(range(200), run=f"r{i}", value=i / 7) for i in range(3)))
+    return layout
+
+
+@pytest.fixture
+def victim(with_rows: Layout, tmp_path: Path) -> Layout:
+    """An archive with rows that may be damaged."""
+    layout = Layout.of(tmp_path / "v.duckdb")
+    shutil.copy(with_rows.database, layout.database)
+    shutil.copytree(with_rows.folder, layout.folder)
     return layout
 
 
@@ -143,7 +151,8 @@ def test_a_flipped_data_byte_is_an_error_and_never_another_number(victim: Layout
 
     def answers() -> list[int]:
         archive = Archive(victim.database)
-        return [archive.value(question) for question in questions]
+        with archive.session():
+            return [archive.value(question) for question in questions]
 
     truth = answers()
     damaged = 0
@@ -183,7 +192,7 @@ def test_a_wal_of_another_state_of_the_file_is_not_applied(other: str, victim: L
     assert Archive(victim.database).value("SELECT count(*) FROM fact_head") == 601 * ROWS
 
 
-@pytest.mark.parametrize("name", ["a b.duckdb", "100%25.duckdb", "a#b.duckdb", "üø🦆.duckdb", "x"])
+@pytest.mark.parametrize("name", ["a b#c 100%25 üø🦆.duckdb", "x"])
 def test_any_file_name_will_do(name: str, tmp_path: Path) -> None:
     layout = ensure_archive(tmp_path / name)
     assert {p.name for p in tmp_path.iterdir()} == {name, layout.folder.name}

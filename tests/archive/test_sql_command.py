@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from archive.create import ensure_archive
 from archive.errors import SqlRefused, UsageError
+from archive.layout import Layout
 from pathscope.__main__ import app
 from tests.data.make_archive import populate
 
@@ -21,14 +22,16 @@ ROWS = [["toy-0", 10, 0, 10.0], ["toy-0", 10, 1, 11.0], ["toy-1", 10, 0, 10.0], 
 
 
 @pytest.fixture(scope="module")
-def populated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    layout = ensure_archive(tmp_path_factory.mktemp("sql") / "x.duckdb")
+def populated(empty_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    layout = Layout.of(tmp_path_factory.mktemp("sql") / "x.duckdb")
+    layout.make_folders()
+    shutil.copy(empty_archive, layout.database)
     populate(layout)
     return layout.database
 
 
 @pytest.fixture
-def sql(populated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def sql(populated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_console: None):
     """Runs `pathscope sql` on the populated archive, in an empty folder."""
     monkeypatch.chdir(tmp_path)
 

@@ -250,45 +250,48 @@ def test_what_is_written_is_read_back(tmp_path):
     assert commit_inbox(layout).refused == []
     archive = Archive(layout.database)
     assert len(expected) == 2 * len(OF_MODELS)
-    for (step, name, params), value in expected.items():
-        spec = FACT_TABLES[value.table]
-        part = "p.kind AS part_kind, p.name AS part_name," if spec.has_part else ""
-        join = "JOIN part p ON p.id = f.part_id" if spec.has_part else ""
-        rows = archive.rows(
-            f"""SELECT {part} f.* FROM {value.table} f {join}
-                JOIN v_quantity q ON q.quantity_id = f.quantity_id JOIN checkpoint c ON c.id = f.checkpoint_id
-                WHERE c.step = {step} AND q.measure = '{name}' AND q.params_json = '{params}'"""
+    with archive.session():  # a hundred questions, opened once
+        for (step, name, params), value in expected.items():
+            spec = FACT_TABLES[value.table]
+            part = "p.kind AS part_kind, p.name AS part_name," if spec.has_part else ""
+            join = "JOIN part p ON p.id = f.part_id" if spec.has_part else ""
+            rows = archive.rows(
+                f"""SELECT {part} f.* FROM {value.table} f {join}
+                    JOIN v_quantity q ON q.quantity_id = f.quantity_id JOIN checkpoint c ON c.id = f.checkpoint_id
+                    WHERE c.step = {step} AND q.measure = '{name}' AND q.params_json = '{params}'"""
+            )
+            rows = list(rows)
+            assert len(rows) == value.n_rows, name
+            parts = [(part.kind, part.name) for part in value.parts]
+            columns = {
+                c: (np.full(value.n_rows, column) if np.ndim(column) == 0 else column)
+                for c, column in value.columns.items()
+            }
+            key = [c for c in spec.key if c in columns]
+            found = {
+                ((row["part_kind"], row["part_name"]) if parts else (), *(row[c] for c in key)): row
+                for row in rows
+            }
+            assert len(found) == value.n_rows
+            for i in range(value.n_rows):
+                row = found[(parts[i] if parts else (), *(int(columns[c][i]) for c in key))]
+                for c, numbers in columns.items():
+                    as_stored = np.float64 if value.table in DOUBLES else np.float32
+                    stored = np.array(row[c], dtype=as_stored)
+                    np.testing.assert_array_equal(
+                        stored, np.asarray(numbers[i], dtype=as_stored), err_msg=name
+                    )
+        items = archive.rows(
+            """SELECT i.template, avg(f.value) AS share FROM fact_item f JOIN v_quantity q ON q.quantity_id = f.quantity_id
+               JOIN content_item i ON i.encoding_id = q.encoding_id AND i.item = f.item
+               JOIN checkpoint c ON c.id = f.checkpoint_id
+               WHERE q.measure = 'task_accuracy' AND c.step = 0 GROUP BY ALL ORDER BY ALL"""
         )
-        rows = list(rows)
-        assert len(rows) == value.n_rows, name
-        parts = [(part.kind, part.name) for part in value.parts]
-        columns = {
-            c: (np.full(value.n_rows, column) if np.ndim(column) == 0 else column)
-            for c, column in value.columns.items()
-        }
-        key = [c for c in spec.key if c in columns]
-        found = {
-            ((row["part_kind"], row["part_name"]) if parts else (), *(row[c] for c in key)): row
-            for row in rows
-        }
-        assert len(found) == value.n_rows
-        for i in range(value.n_rows):
-            row = found[(parts[i] if parts else (), *(int(columns[c][i]) for c in key))]
-            for c, numbers in columns.items():
-                as_stored = np.float64 if value.table in DOUBLES else np.float32
-                stored = np.array(row[c], dtype=as_stored)
-                np.testing.assert_array_equal(stored, np.asarray(numbers[i], dtype=as_stored), err_msg=name)
-    items = archive.rows(
-        """SELECT i.template, avg(f.value) AS share FROM fact_item f JOIN v_quantity q ON q.quantity_id = f.quantity_id
-           JOIN content_item i ON i.encoding_id = q.encoding_id AND i.item = f.item
-           JOIN checkpoint c ON c.id = f.checkpoint_id
-           WHERE q.measure = 'task_accuracy' AND c.step = 0 GROUP BY ALL ORDER BY ALL"""
-    )
-    templates = np.array(prompts().frozen.items.template)
-    right = all_of("own")["task_accuracy"].columns["value"]
-    assert [(row["template"], row["share"]) for row in items] == [
-        (template, pytest.approx(right[templates == template].mean())) for template in ("even", "odd")
-    ]
+        templates = np.array(prompts().frozen.items.template)
+        right = all_of("own")["task_accuracy"].columns["value"]
+        assert [(row["template"], row["share"]) for row in items] == [
+            (template, pytest.approx(right[templates == template].mean())) for template in ("even", "odd")
+        ]
 
 
 def only(model, task, name):

@@ -21,3 +21,9 @@ def empty_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def simulation(empty_archive: Path, tmp_path: Path) -> Simulation:
     """An empty archive to plant answers in."""
     return Simulation(empty_archive, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def simulation_of_module(empty_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Simulation:
+    """One for answers that several tests of a module ask for and none changes: planting takes longer than asking."""
+    return Simulation(empty_archive, tmp_path_factory.mktemp("planted"))

@@ -1,7 +1,8 @@
 """Archives with planted answers: written as any other results are, through shards and the committer."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,13 @@ class Simulation:
         q = b.quantity(quantity)
         b.cell(owner, q)
         return owner, q
+
+
+@contextmanager
+def kept_open(archive: Archive) -> Iterator[Archive]:
+    """Opened once for all that is asked of it; nobody can write into it meanwhile."""
+    with archive.session():
+        yield archive
 
 
 def benchmark_quantity(

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from archive.errors import UnknownName, UsageError
 from archive.records import Encoding, Part, Quantity
 from archive.store import Archive
 from queries.benchmark_curves import benchmark_curves
-from tests.queries.simulated import ACC, PPL, PUBLISHED, Simulation, benchmark_quantity, measure
+from tests.queries.simulated import ACC, PPL, PUBLISHED, Simulation, benchmark_quantity, kept_open, measure
 
 STEREOTYPE = measure(
     "benchmark.pct_stereotype", "fact_benchmark", scope="checkpoint", unit="share", direction="neither"
@@ -17,8 +18,7 @@ LOGITS = measure(
 )
 
 
-@pytest.fixture
-def archive(simulation: Simulation) -> Archive:
+def planted(simulation: Simulation) -> Archive:
     s = simulation
     for run in s.seeds(2):
         for step, value in ((0, 0.2), (10, 0.6), (20, 0.5 + 0.02 * (run == "s1"))):
@@ -28,6 +28,12 @@ def archive(simulation: Simulation) -> Archive:
         for step, value in ((0, 1000.0), (10, 20.0), (20, 30.0)):
             s.benchmark(run, benchmark_quantity(PPL, "sciq", 0), step, value)
     return s.commit()
+
+
+@pytest.fixture(scope="module")
+def archive(simulation_of_module: Simulation) -> Iterator[Archive]:
+    with kept_open(planted(simulation_of_module)) as archive:
+        yield archive
 
 
 def test_values_come_with_their_standard_errors(archive: Archive) -> None:

@@ -1,6 +1,7 @@
 """component_change: planted categories, yardstick, lineages, refusals, and the null over runs."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from archive.upkeep.marks import exclude
 from queries.component_change import component_change
 from tests.queries.language import LOGIT_PARTS, RHYMES, cell, head_score, head_scores
 from tests.queries.signatures import signatures
-from tests.queries.simulated import LOSS_HERE, TEST, Simulation
+from tests.queries.simulated import LOSS_HERE, TEST, Simulation, kept_open
 
 # (layer, head): reweighted, unchanged / new, rewired
 BEFORE = np.array([[0.5, 0.4], [0.0, 0.6]])
@@ -59,10 +60,15 @@ def lineage(s: Simulation, *, se: float = 0.01, name: str = "dla", init_hash: st
     parts(s, "tuned", 7, 0.8, AFTER)
 
 
-@pytest.fixture
-def archive(simulation: Simulation) -> Archive:
+def planted(simulation: Simulation) -> Archive:
     lineage(simulation)
     return simulation.commit()
+
+
+@pytest.fixture(scope="module")
+def archive(simulation_of_module: Simulation) -> Iterator[Archive]:
+    with kept_open(planted(simulation_of_module)) as archive:
+        yield archive
 
 
 def categories(answer: object) -> dict[str, str]:
@@ -145,8 +151,9 @@ def test_ablation_comes_before_direct_effects(simulation: Simulation) -> None:
     assert component_change(both, run_a="base", run_b="tuned", eval_set="ioi").n_runs == 2
 
 
-def test_only_one_lineage_is_compared(archive: Archive, simulation: Simulation) -> None:
+def test_only_one_lineage_is_compared(simulation: Simulation) -> None:
     s = simulation
+    lineage(s)
     s.run("child", parent_run="tuned")
     s.run("grandchild", parent_run="child")
     s.run("cousin", parent_run="base")

@@ -1,5 +1,7 @@
 """composition_history: the pairs that compose, their curves, the correction for choosing them, refusals."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
@@ -7,13 +9,12 @@ from archive.errors import UsageError
 from archive.store import Archive
 from queries.composition_history import composition_history, parse_pair
 from tests.queries.language import pairs
-from tests.queries.simulated import Simulation
+from tests.queries.simulated import Simulation, kept_open
 
 STEPS = [0, 10, 100]
 
 
-@pytest.fixture
-def archive(simulation: Simulation) -> Archive:
+def planted(simulation: Simulation) -> Archive:
     """Two runs of 3 layers of 2 heads; L0H1 to L1H0 rises to z = 12 in s0 and stays noise in s1."""
     rng = np.random.default_rng(0)
     for run in simulation.seeds(2):
@@ -23,6 +24,12 @@ def archive(simulation: Simulation) -> Archive:
                 z[1, 0] = height
             pairs(simulation, run, "k", step, z, n_layers=3)
     return simulation.commit()
+
+
+@pytest.fixture(scope="module")
+def archive(simulation_of_module: Simulation) -> Iterator[Archive]:
+    with kept_open(planted(simulation_of_module)) as archive:
+        yield archive
 
 
 def test_the_planted_pair_comes_first_with_its_curve(archive: Archive) -> None:

@@ -1,6 +1,7 @@
 """finetune_shift: planted forgetting and transfer, shapes of damage, where runs began, refusals."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from tests.queries.language import (
     neuron_top,
     plant_texts,
 )
-from tests.queries.simulated import Simulation
+from tests.queries.simulated import Simulation, kept_open
 
 NEW = Encoding(hash="new text", name="new", text_set="books", tokenizer="words", n_sequences=8, n_tokens=80)
 ON_NEW = Quantity(measure=TOKEN_LOSS.measure, encoding=NEW)
@@ -60,13 +61,18 @@ def rows(answer: FinetuneShift) -> dict[str, dict[str, Any]]:
     return {r["eval_set"]: r for r in answer.summary.to_pylist()}  # type: ignore[union-attr]
 
 
-@pytest.fixture
-def archive(simulation: Simulation) -> Archive:
+def planted(simulation: Simulation) -> Archive:
     """Two tuned runs, 0.3 and 0.34 nats worse on every token of the old text, 0.5 better on the new."""
     base_run(simulation)
     for k in range(2):
         tuned_run(simulation, f"tuned-{k}", 0.3 + 0.002 * k + TINY, -0.5 + 0.002 * k + TINY)
     return simulation.commit()
+
+
+@pytest.fixture(scope="module")
+def archive(simulation_of_module: Simulation) -> Iterator[Archive]:
+    with kept_open(planted(simulation_of_module)) as archive:
+        yield archive
 
 
 def test_what_is_planted_is_forgotten_and_gained(archive: Archive) -> None:

@@ -1,5 +1,7 @@
 """head: all scores with chance, partners in both directions, profiles and patterns."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
@@ -8,11 +10,10 @@ from archive.store import Archive
 from queries.head import head
 from queries.render import as_text
 from tests.queries.language import LAST_TARGET_HERE, PREFIX_HERE, cell, head_looks, pairs
-from tests.queries.simulated import HEADS_HERE, Simulation
+from tests.queries.simulated import HEADS_HERE, Simulation, kept_open
 
 
-@pytest.fixture
-def archive(simulation: Simulation) -> Archive:
+def planted(simulation: Simulation) -> Archive:
     """L1H1 matches prefixes from step 100 on, reads from L0H1 and writes to L2H0; partners are of step 10."""
     simulation.run("a", n_heads=2)
     for step, height in ((0, 0.02), (10, 0.1), (100, 0.9)):
@@ -27,6 +28,12 @@ def archive(simulation: Simulation) -> Archive:
         pairs(simulation, "a", "k", step, z, n_layers=3)
         head_looks(simulation, "a", step, layer=1, head=1)
     return simulation.commit()
+
+
+@pytest.fixture(scope="module")
+def archive(simulation_of_module: Simulation) -> Iterator[Archive]:
+    with kept_open(planted(simulation_of_module)) as archive:
+        yield archive
 
 
 def test_scores_are_rows_of_their_own_with_chance(archive: Archive) -> None:

@@ -1,5 +1,7 @@
 """neuron: examples with their text, turnover, births, statistics, logit effect; what is missing is said."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from archive.errors import UsageError
@@ -7,11 +9,10 @@ from archive.store import Archive
 from queries.neuron import neuron
 from queries.reading.neuron_examples import Tops
 from tests.queries.language import neuron_beside, neuron_top, plant_texts
-from tests.queries.simulated import Simulation
+from tests.queries.simulated import Simulation, kept_open
 
 
-@pytest.fixture
-def archive(simulation: Simulation) -> Archive:
+def planted(simulation: Simulation) -> Archive:
     """Of three examples one stays from the first checkpoint, one from the second, one is new; one left and came back."""
     plant_texts(simulation)
     simulation.run("a", init_seed=0)
@@ -22,6 +23,12 @@ def archive(simulation: Simulation) -> Archive:
     neuron_beside(simulation, "a", 10, firing_rate=0.5)
     neuron_beside(simulation, "a", 100)
     return simulation.commit()
+
+
+@pytest.fixture(scope="module")
+def archive(simulation_of_module: Simulation) -> Iterator[Archive]:
+    with kept_open(planted(simulation_of_module)) as archive:
+        yield archive
 
 
 def test_examples_come_with_their_words_and_documents(archive: Archive) -> None:

@@ -1,5 +1,7 @@
 """neuron_change: planted overlaps, categories, controls, and which runs have a common numbering."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from archive.errors import NotComparable, UsageError
 from archive.store import Archive
 from queries.neuron_change import neuron_change
 from tests.queries.language import NEURON_TOP, cell, neuron_top, plant_texts
-from tests.queries.simulated import Simulation
+from tests.queries.simulated import Simulation, kept_open
 
 Example = tuple[int, int, float]
 
@@ -16,8 +18,7 @@ def ranked(*places: tuple[int, int]) -> list[Example]:
     return [(q, p, 9.0 - k) for k, (q, p) in enumerate(places)]
 
 
-@pytest.fixture
-def archive(simulation: Simulation) -> Archive:
+def planted(simulation: Simulation) -> Archive:
     """Neuron 0 keeps its examples, 1 reverses them, 2 keeps one of three, 3 none, 4 has none at the end."""
     s = simulation
     plant_texts(s)
@@ -37,6 +38,12 @@ def archive(simulation: Simulation) -> Archive:
             for unit, examples in enumerate(lists):
                 neuron_top(s, run, step, examples, unit=unit)
     return s.commit()
+
+
+@pytest.fixture(scope="module")
+def archive(simulation_of_module: Simulation) -> Iterator[Archive]:
+    with kept_open(planted(simulation_of_module)) as archive:
+        yield archive
 
 
 def test_each_neuron_has_its_planted_overlap_and_category(archive: Archive) -> None:
@@ -66,7 +73,8 @@ def test_fewer_examples_may_be_compared(archive: Archive) -> None:
     assert [r["overlap"] for r in rows] == [1.0, 0.0, 1.0, 0.0, None]
 
 
-def test_only_runs_with_a_common_numbering_are_compared(archive: Archive, simulation: Simulation) -> None:
+def test_only_runs_with_a_common_numbering_are_compared(simulation: Simulation) -> None:
+    archive = planted(simulation)
     assert neuron_change(archive, run_a="base", run_b="tuned").estimate == 1.0
     assert neuron_change(archive, run_a="tuned", run_b="base", step_a=0).n_runs == 2
     for a, b in (("base", "other"), ("tuned", "other")):

@@ -1,6 +1,7 @@
 """per_token_delta: planted differences by kind of token, which checkpoints are taken, texts, refusals."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from archive.store import Archive
 from queries.per_token_delta import per_token_delta, sequence_text
 from queries.reading.select import ALL_RUNS
 from tests.queries.language import OTHER_TEXT, TOKEN_LOSS, losses, plant_texts
-from tests.queries.simulated import Simulation
+from tests.queries.simulated import Simulation, kept_open
 
 LENGTH, N = 40, 60
 KINDS = Encoding(
@@ -44,8 +45,7 @@ def plant_kinds(s: Simulation) -> None:
     )
 
 
-@pytest.fixture
-def archive(simulation: Simulation) -> Archive:
+def planted(simulation: Simulation) -> Archive:
     """B is 0.1 worse everywhere and 0.6 worse on numbers; documents have a part of their own."""
     s = simulation
     plant_kinds(s)
@@ -60,6 +60,12 @@ def archive(simulation: Simulation) -> Archive:
     losses(s, "a", 10, base, quantity=HERE)
     losses(s, "a", 100, after, quantity=HERE)
     return s.commit()
+
+
+@pytest.fixture(scope="module")
+def archive(simulation_of_module: Simulation) -> Iterator[Archive]:
+    with kept_open(planted(simulation_of_module)) as archive:
+        yield archive
 
 
 def test_a_planted_kind_differs_from_the_others_and_everything_from_nothing(archive: Archive) -> None:

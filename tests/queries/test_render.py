@@ -1,5 +1,6 @@
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 import duckdb
@@ -12,14 +13,19 @@ from archive.store import Archive
 from queries.loss_curves import LossCurves, loss_curves
 from queries.render import as_text, interval, number
 from queries.results import readable_sql
-from tests.queries.simulated import LOSS_HERE, PUBLISHED, Simulation
+from tests.queries.simulated import LOSS_HERE, PUBLISHED, Simulation, kept_open
 
 
-@pytest.fixture
-def archive(simulation: Simulation) -> Archive:
+def planted(simulation: Simulation) -> Archive:
     for k, run in enumerate(simulation.seeds(3, prefix="a/long/path/s")):
         simulation.curve(run, LOSS_HERE, [0, 10, 20], [5.0, 3.0, 1.0 + k])
     return simulation.commit()
+
+
+@pytest.fixture(scope="module")
+def archive(simulation_of_module: Simulation) -> Iterator[Archive]:
+    with kept_open(planted(simulation_of_module)) as archive:
+        yield archive
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """search_effects: neurons that list a token are found with what they do to it; what is mixed or missing is said."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from archive.errors import NotComparable, UsageError
@@ -15,7 +17,7 @@ from tests.queries.language import (
     neuron_top,
     plant_texts,
 )
-from tests.queries.simulated import LOSS_HERE, Simulation
+from tests.queries.simulated import LOSS_HERE, Simulation, kept_open
 
 Lists = dict[
     int, tuple[list[float], list[float]]
@@ -32,8 +34,7 @@ def effects(s: Simulation, run: str, step: int, lists: Lists) -> None:
                 s.builder.add("fact_vector", owner, q, part=part, layer=1, unit=unit, values=[row])
 
 
-@pytest.fixture
-def archive(simulation: Simulation) -> Archive:
+def planted(simulation: Simulation) -> Archive:
     """Of three neurons one raises w7 most, one comes to lower it, one has nothing to do with it."""
     plant_texts(simulation)
     run = simulation.run("a", init_seed=0)
@@ -41,6 +42,12 @@ def archive(simulation: Simulation) -> Archive:
     effects(simulation, run, 10, {0: ([7, 3], [1, 0]), 1: ([5, 4], [2, 1]), 2: ([9, 8], [6, 5])})
     effects(simulation, run, 100, {0: ([3, 7], [1, 0]), 1: ([5, 4], [7, 1]), 2: ([9, 8], [6, 5])})
     return simulation.commit()
+
+
+@pytest.fixture(scope="module")
+def archive(simulation_of_module: Simulation) -> Iterator[Archive]:
+    with kept_open(planted(simulation_of_module)) as archive:
+        yield archive
 
 
 def test_neurons_that_list_it_are_found_strongest_first(archive: Archive) -> None:
@@ -72,7 +79,8 @@ def test_a_text_that_is_no_token_is_said_and_nothing_is_found(archive: Archive) 
     assert search_effects(archive).text in (" w1", " w3", " w4", " w5")
 
 
-def test_bad_questions_are_refused(archive: Archive, simulation: Simulation) -> None:
+def test_bad_questions_are_refused(simulation: Simulation) -> None:
+    archive = planted(simulation)
     with pytest.raises(UsageError, match="nearest steps are 10, 100"):
         search_effects(archive, text="w7", step=20)
     with pytest.raises(UsageError, match="at most 200"):

@@ -1,5 +1,7 @@
 """search_heads: a planted head that looks at a token is found and dated, others and chance are not."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from archive.store import Archive
 from queries.search_heads import search_heads
 from queries.stats.multiple import benjamini_hochberg
 from tests.queries.language import PATTERN, cell, plant_texts
-from tests.queries.simulated import LOSS_HERE, Simulation
+from tests.queries.simulated import LOSS_HERE, Simulation, kept_open
 
 ITEMS, N = 8, 10
 LAYERS, HEADS = 2, 3
@@ -64,13 +66,18 @@ def grid(share: float, rng: np.random.Generator) -> dict[tuple[int, int, int], n
     }
 
 
-@pytest.fixture
-def archive(simulation: Simulation) -> Archive:
+def planted(simulation: Simulation) -> Archive:
     plant_texts(simulation)
     run = simulation.run("a", init_seed=0)
     for k, (step, share) in enumerate(((1, 0.0), (10, 0.8), (100, 0.9))):
         plant(simulation, run, step, grid(share, np.random.default_rng(k)))
     return simulation.commit()
+
+
+@pytest.fixture(scope="module")
+def archive(simulation_of_module: Simulation) -> Iterator[Archive]:
+    with kept_open(planted(simulation_of_module)) as archive:
+        yield archive
 
 
 def test_the_planted_head_is_found_dated_and_measured(archive: Archive) -> None:
@@ -119,7 +126,8 @@ def test_random_heads_are_found_no_more_often_than_promised(simulation: Simulati
     assert 0.3 < np.mean([r["p"] for r in rows]) < 0.7
 
 
-def test_bad_questions_are_refused(archive: Archive, simulation: Simulation) -> None:
+def test_bad_questions_are_refused(simulation: Simulation) -> None:
+    archive = planted(simulation)
     with pytest.raises(UsageError, match="asks for nothing here"):
         search_heads(archive, by="text")
     with pytest.raises(UsageError, match="nearest steps are 1, 10, 100"):

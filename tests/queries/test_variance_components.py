@@ -13,6 +13,7 @@ from tests.queries.simulated import (
     LOSS_HERE,
     TEST,
     Simulation,
+    kept_open,
 )
 
 
@@ -232,10 +233,10 @@ def test_the_spread_between_seeds_is_covered_as_often_as_promised(simulation: Si
             for k in range(5):
                 run = simulation.run(f"t{trial}c{c}s{k}", condition=f"t{trial}c{c}", init_seed=k)
                 simulation.scalar(run, LOSS_HERE, 0, {TEST: 10 * c + rng.normal()})
-    archive = simulation.commit()
-    for trial in range(40):
-        answer = variance_components(archive, runs=f"t{trial}c*")
-        covered.append(answer.ci_low <= 1 <= answer.ci_high)
+    with kept_open(simulation.commit()) as archive:
+        for trial in range(40):
+            answer = variance_components(archive, runs=f"t{trial}c*")
+            covered.append(answer.ci_low <= 1 <= answer.ci_high)
 
     # 40 intervals of 95 %: fewer than 34 would happen once in 5,000 times
     assert sum(covered) >= 34

@@ -46,7 +46,7 @@ def full_disk(folder: Path, rng: random.Random, seconds: float) -> Outcome:
         end = time.monotonic() + seconds
         endings: dict[str, int] = {}
         for room in spaces():  # 4 KB pages left on the disk
-            if outcome.rounds >= 4 and time.monotonic() > end:
+            if outcome.rounds >= 3 and time.monotonic() > end:
                 break
             outcome.rounds += 1
             empty(disk)

@@ -1,9 +1,12 @@
 """What the scenarios share: an archive to break, a look at what is left, and ways of breaking it."""
 
+import atexit
 import contextlib
+import functools
 import os
 import random
 import shutil
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,7 @@ from tests.torture.actors import (
     unit,
     value_of,
 )
-from tests.torture.invariants import broken, contents
+from tests.torture.invariants import broken
 
 
 @dataclass
@@ -40,12 +43,20 @@ class Outcome:
 BASE = {("r-9", step) for step in range(30)}
 
 
-def new_archive(folder: Path, name: str = "x") -> Layout:
-    """An archive of its own with one run in it."""
-    layout = ensure_archive(folder / f"{name}.duckdb")
+@functools.cache
+def _archive_to_copy() -> Layout:
+    """An archive with one run in it, until this process ends: making it takes longer than most rounds."""
+    folder = tempfile.mkdtemp(prefix="torture-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    layout = ensure_archive(Path(folder) / "x.duckdb")
     unit("r-9", range(30)).write(layout.inbox)
     commit_inbox(layout)
     return layout
+
+
+def new_archive(folder: Path) -> Layout:
+    """An archive of its own with one run in it."""
+    return copy_archive(_archive_to_copy(), folder)
 
 
 def check_values(
@@ -53,9 +64,8 @@ def check_values(
 ) -> None:
     """Every expected (run, step) is there with all its heads and its own value, and nothing is broken."""
     found: dict[tuple[str, int], list[float]] = {}
-    now = contents(layout)
-    for run, step, _, _, value in now["heads"]:
-        found.setdefault((str(run), int(str(step))), []).append(float(str(value)))
+    for row in Archive(layout.database, patience=60).rows("SELECT run, step, value FROM v_head_score"):
+        found.setdefault((row["run"], row["step"]), []).append(row["value"])
     for run, step in expected:
         wanted = [float(value_of(run, step))] * ROWS
         outcome.check(

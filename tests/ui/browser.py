@@ -7,11 +7,14 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
+
+from archive.layout import Layout
+from archive.store import WRITE_PATIENCE, connect
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
@@ -23,6 +26,8 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # a second window of the explorer has the scripts of the first, compiled
+    "--process-per-site",
 ]
 START_SECONDS = 60
 # the colour of the page's ground, by whether the system is dark
@@ -85,6 +90,11 @@ def launch(playwright: Playwright) -> Browser:
     return playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
 
 
+# what the fixtures `made` and `look` give
+Made = Callable[[str], Path]
+Look = Callable[..., "Watched"]
+
+
 @dataclass
 class Watched:
     """A page with what it complained about, and where it asked for things outside this machine."""
@@ -144,10 +154,57 @@ def _is_strange(url: str) -> bool:
     return not url.startswith(("http://localhost", "ws://localhost", "data:", "blob:", "about:"))
 
 
-# what the fixtures `made`, `look` and `address` give
-Made = Callable[[str], Path]
-Look = Callable[..., Watched]
-Address = Callable[[str], str]
+@dataclass
+class Windows:
+    """Windows of one context that wait for their next test."""
+
+    context: BrowserContext
+    _idle: list[Watched] = field(default_factory=list)
+
+    def take(self) -> Watched:
+        return self._idle.pop() if self._idle else Watched.open(self.context)
+
+    def give_back(self, watched: Watched) -> None:
+        """Leave the page with all that it knows; the next one may be of another archive."""
+        if watched.page.url.startswith("http"):  # not where the page could not be opened
+            watched.page.evaluate("sessionStorage.clear()")
+        watched.page.goto("about:blank")
+        watched.complaints.clear()
+        watched.strangers.clear()
+        self._idle.append(watched)
+
+
+@dataclass
+class Address:
+    """The address of an explorer by the name of the invented archive that it shows.
+
+    Starting one takes as long as three pages, so there is one for a file of tests: what it shows is replaced, and it
+    notices as it notices any change.
+    """
+
+    made: Made
+    archive: Path
+    running: ExitStack
+    _shown: str = ""
+    _url: str = ""
+
+    def __call__(self, name: str, *, will_write: bool = False) -> str:
+        """will_write: the test changes `archive`, so that the next one needs another copy."""
+        if name != self._shown:
+            self._replace(self.made(name))
+        self._shown = "" if will_write else name
+        self._url = self._url or self.running.enter_context(explorer(self.archive))
+        return self._url
+
+    def _replace(self, source: Path) -> None:
+        if self.archive.exists():
+            with connect(self.archive, read_only=False, patience=WRITE_PATIENCE):
+                pass  # nobody reads it any more: DuckDB has one state of a path at a time
+        folder, fresh = Layout.of(self.archive).folder, self.archive.with_suffix(".fresh")
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(Layout.of(source).folder, folder)
+        shutil.copy(source, fresh)
+        fresh.replace(self.archive)
 
 
 def assert_sound(window: Watched) -> None:

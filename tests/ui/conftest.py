@@ -1,19 +1,24 @@
 """Invented archives, made once a session; pages run in Streamlit's own test harness or in a real browser."""
 
+import fcntl
+import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 from streamlit.components.v2 import manifest_scanner
-from streamlit.testing.v1 import AppTest
+from streamlit.runtime.scriptrunner.script_cache import ScriptCache
+from streamlit.testing.v1 import AppTest, local_script_runner
 
-from archive.store import Archive
+from archive.store import READ_PATIENCE, Archive, connect
 from tests.ui.archives import ARCHIVES
-from tests.ui.browser import Address, Look, Made, Watched, explorer, launch
+from tests.ui.browser import Address, Look, Made, Watched, Windows, launch
 from tests.ui.compare.archive import COMPARE_ARCHIVES
 from tests.ui.components.archive import COMPONENT_ARCHIVES
 from tests.ui.grokking.archive import GROKKING_ARCHIVES
@@ -32,18 +37,34 @@ ADDRESSES = {v.file.stem: v.url_path for v in discover()}
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """The path of an invented archive by name; made on first use and never written to again."""
-    folder = tmp_path_factory.mktemp("archives")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    """The path of an invented archive by name; made on first use and never written to again.
+
+    Workers of pytest share them. Each is held open here: opening what its process has open takes a tenth of the time.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    folder = folder / "invented"
+    folder.mkdir(exist_ok=True)
     known = ARCHIVES | GROKKING_ARCHIVES | COMPONENT_ARCHIVES | COMPARE_ARCHIVES | PUBLISHED_ARCHIVES
     known |= SEEDS_ARCHIVES | SIZES_ARCHIVES | TRANSITION_ARCHIVES | SEARCH_ARCHIVES | QUESTION_ARCHIVES
     known |= INGESTION_ARCHIVES | INTEGRITY_ARCHIVES
+    with ExitStack() as held:
 
-    def make(name: str) -> Path:
-        path = folder / f"{name.replace(' ', '-')}.duckdb"
-        return path if path.exists() else known[name](path)
+        @cache
+        def make(name: str) -> Path:
+            path = folder / f"{name.replace(' ', '-')}.duckdb"
+            done = path.with_suffix(".made")
+            with path.with_suffix(".lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed
+                if not done.exists():
+                    known[name](path)
+                    done.touch()
+            held.enter_context(connect(path, read_only=True, patience=READ_PATIENCE))
+            return path
 
-    return make
+        yield make
 
 
 @pytest.fixture
@@ -73,8 +94,39 @@ def _components_are_looked_for_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _main_stays_main() -> Iterator[None]:
+    """An AppTest leaves its script as `__main__`: every process started afterwards would import the explorer first."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _scripts_are_compiled_once() -> Iterator[None]:
+    """As a server does, which has one cache for all its visitors; every run of an AppTest has a new one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local_script_runner, "ScriptCache", cache(ScriptCache))
+        yield
+
+
+@pytest.fixture(scope="session")
+def addresses(made: Made) -> Callable[[], dict[str, Any]]:
+    """Which address belongs to which file, as Streamlit knows it once a page was drawn."""
+
+    @cache
+    def registered() -> dict[str, Any]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PATHSCOPE_ARCHIVE", str(made("empty")))
+            return AppTest.from_file(str(APP), default_timeout=60).run()._registered_pages
+
+    return registered
+
+
 @pytest.fixture
-def page(made: Made, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
+def page(
+    made: Made, addresses: Callable[[], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., AppTest]:
     """Run one page on an archive: page("demo", "curves", measure="loss")."""
 
     def run(archive: str | Path, name: str = "home", **address: str | list[str]) -> AppTest:
@@ -83,7 +135,7 @@ def page(made: Made, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
         app = AppTest.from_file(str(APP), default_timeout=60)
         if name != "home":
             if ADDRESSES[name] != name:
-                app.run()  # only now does Streamlit know which address belongs to the file
+                app._registered_pages = addresses()  # known after a run, which would draw the first page
             app.switch_page(f"views/{name}.py")
         for key, value in address.items():
             app.query_params[key] = value
@@ -102,36 +154,32 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def address(made: Made) -> Iterator[Address]:
+def address(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
     """The address of an explorer on an invented archive, started when it is first asked for."""
     with ExitStack() as running:
-
-        @cache
-        def of(name: str) -> str:
-            return running.enter_context(explorer(made(name)))
-
-        yield of
+        yield Address(made, tmp_path_factory.mktemp("explored") / "x.duckdb", running)
 
 
 @pytest.fixture(scope="module")
-def context(browser: Browser) -> Callable[[bool], BrowserContext]:
-    """Where windows of light or dark systems are opened; kept, because a new one reads and compiles all scripts again."""
-    return cache(lambda dark: browser.new_context(color_scheme="dark" if dark else "light"))
+def windows(browser: Browser) -> Windows:
+    """Windows that tests have left; kept, because a new one reads and compiles all scripts again."""
+    return Windows(browser.new_context())
 
 
 @pytest.fixture
-def look(context: Callable[[bool], BrowserContext]) -> Iterator[Look]:
+def look(windows: Windows) -> Iterator[Look]:
     """Open an address in a window of its own: look(url, width=1000, dark=False)."""
-    windows: list[Watched] = []
+    used: list[Watched] = []
 
     def show(url: str, width: int = 1000, dark: bool = False) -> Watched:
-        watched = Watched.open(context(dark))
-        windows.append(watched)
+        watched = windows.take()
+        used.append(watched)
+        watched.page.emulate_media(color_scheme="dark" if dark else "light")
         watched.page.set_viewport_size({"width": width, "height": 1000})
         watched.page.goto(url)
         watched.settle()
         return watched
 
     yield show
-    for watched in windows:
-        watched.page.close()
+    for watched in reversed(used):
+        windows.give_back(watched)

@@ -8,10 +8,10 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from archive.committer import commit_inbox
+from archive.layout import Layout
 from archive.shard import ShardBuilder
-from archive.store import Archive
 from tests.ui.archives import Plan, add_run
-from tests.ui.browser import Address, Look, Made, chromium_is_there, explorer
+from tests.ui.browser import Address, Look, chromium_is_there
 from tests.ui.screenshots import SHOTS, take
 
 pytestmark = [
@@ -27,24 +27,27 @@ def demo_address(address: Address) -> str:
 
 
 @pytest.fixture
-def hostile_address(address: Address) -> str:
-    return address("hostile")
-
-
-@pytest.fixture
 def look(look: Look) -> Look:
     """As everywhere, in a wider window: look(url, width=1400, dark=False)."""
     return lambda url, width=1400, dark=False: look(url, width, dark)
 
 
-@pytest.mark.parametrize("path", ["", "curves", "sql"])
-def test_pages_are_silent_local_and_fit_the_window(look: Look, demo_address: str, path: str) -> None:
-    window = look(f"{demo_address}/{path}", 1000, dark=True)
+@pytest.mark.parametrize(
+    ("archive", "path"), [("grokking", "grokking"), ("demo", ""), ("demo", "curves"), ("demo", "sql")]
+)
+def test_pages_are_silent_local_and_fit_the_window(
+    look: Look, address: Address, archive: str, path: str
+) -> None:
+    window = look(f"{address(archive)}/{path}", 1000, dark=True)
     for width, dark in ((1000, True), (1000, False), (1400, False), (1400, True)):
         window.turn(dark, width)
         assert window.page.evaluate("document.documentElement.scrollWidth") <= width
         assert window.real_complaints == []
         assert window.strangers == []
+        assert window.page.get_by_test_id("stException").count() == 0
+        figures = window.page.get_by_test_id("stPlotlyChart").all()
+        assert len(figures) > 0 or path == "sql"
+        assert all(figure.get_attribute("aria-label") for figure in figures)
 
 
 def test_labels_of_lines_do_not_overlap_and_stay_inside(look: Look, demo_address: str) -> None:
@@ -123,32 +126,6 @@ def test_the_csv_that_comes_down_has_every_value(look: Look, demo_address: str) 
     assert len(lines) == 1 + 5 * 1201
 
 
-@pytest.mark.parametrize("path", ["", "curves?colour_by=run"])
-def test_hostile_names_run_nothing_and_break_nothing(look: Look, hostile_address: str, path: str) -> None:
-    window = look(f"{hostile_address}/{path}", 1000)
-    assert window.page.locator("img[src='x']").count() == 0
-    assert window.page.evaluate("document.documentElement.scrollWidth") <= 1000
-    window.page.locator(".js-plotly-plot .nsewdrag").first.hover()
-    assert window.page.locator("img[src='x']").count() == 0
-    assert window.real_complaints == []
-
-
-def test_new_results_are_offered_while_the_page_is_open(look: Look, own: Made) -> None:
-    path = own("demo")
-    layout = Archive(path).layout
-    with explorer(path) as address:
-        window = look(address)
-        shard = ShardBuilder(kind="train")
-        add_run(shard, Plan("late", 7, steps=(0, 1)), log=False)
-        shard.write(layout.inbox)
-        commit_inbox(layout)
-        offer = window.page.get_by_role("button", name="New results are in")
-        expect(offer).to_be_visible(timeout=20_000)
-        offer.click()
-        expect(window.page.get_by_test_id("stMetricValue").first).to_have_text("6")
-        expect(offer).to_be_hidden()
-
-
 def test_the_pictures_of_the_documentation_can_be_taken(
     browser: Browser, demo_address: str, tmp_path: Path
 ) -> None:
@@ -204,3 +181,43 @@ def test_hostile_sql_in_an_address_is_text(look: Look, demo_address: str) -> Non
     wrong = look(f"{demo_address}/sql?sql=<script>alert(1)</script>")
     expect(wrong.page.get_by_text("syntax error")).to_be_visible()
     assert window.real_complaints == wrong.real_complaints == []
+
+
+@pytest.mark.parametrize("path", ["", "curves?colour_by=run"])
+def test_hostile_names_run_nothing_and_break_nothing(look: Look, address: Address, path: str) -> None:
+    window = look(f"{address('hostile')}/{path}", 1000)
+    assert window.page.locator("img[src='x']").count() == 0
+    assert window.page.evaluate("document.documentElement.scrollWidth") <= 1000
+    window.page.locator(".js-plotly-plot .nsewdrag").first.hover()
+    assert window.page.locator("img[src='x']").count() == 0
+    assert window.real_complaints == []
+
+
+def test_new_results_are_offered_while_the_page_is_open(look: Look, address: Address) -> None:
+    window = look(address("demo", will_write=True))
+    layout = Layout.of(address.archive)
+    shard = ShardBuilder(kind="train")
+    add_run(shard, Plan("late", 7, steps=(0, 1)), log=False)
+    shard.write(layout.inbox)
+    commit_inbox(layout)
+    offer = window.page.get_by_role("button", name="New results are in")
+    expect(offer).to_be_visible(timeout=20_000)
+    offer.click()
+    expect(window.page.get_by_test_id("stMetricValue").first).to_have_text("6")
+    expect(offer).to_be_hidden()
+
+
+def test_new_results_appear_by_themselves_where_people_watch_them_come(look: Look, address: Address) -> None:
+    url = address("ingestion", will_write=True)
+    window = look(f"{url}/ingest", width=1000, dark=True)
+    waiting = window.page.get_by_test_id("stMetric").filter(has_text="Wait in the inbox")
+    expect(waiting).to_contain_text("1")
+    expect(window.page.get_by_text("13 of 40 · 32%")).to_be_visible()
+    assert not commit_inbox(Layout.of(address.archive)).refused
+    expect(waiting).to_contain_text("nothing waits")
+    expect(window.page.get_by_text("21 of 40 · 52%")).to_be_visible()
+    expect(window.page.get_by_role("button", name="New results are in: show them")).to_have_count(0)
+    window.page.get_by_text("Hold still").click()
+    expect(window.page.get_by_text("It does not look again by itself.")).to_be_visible()
+    expect(window.page).to_have_url(f"{url}/ingest?paused=true")
+    assert window.real_complaints == window.strangers == []

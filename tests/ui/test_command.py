@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -65,28 +66,29 @@ def test_a_missing_or_foreign_archive_fails_before_streamlit_starts(
     assert str(path) in str(result.exception)
 
 
-def test_importing_the_command_loads_neither_streamlit_nor_torch() -> None:
-    code = "import pathscope.__main__, sys; print([m for m in ('streamlit', 'torch') if m in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=HOME.parent
+@cache
+def started(threads: str | None) -> list[str]:
+    """What a fresh process with our command in it says: heavy modules that it loaded, and threads for NumPy."""
+    code = (
+        "import pathscope, sys; assert 'numpy' not in sys.modules; import pathscope.__main__, os; "
+        "print([m for m in ('streamlit', 'torch') if m in sys.modules], os.environ['OPENBLAS_NUM_THREADS'])"
     )
-    assert done.stdout.strip() == "[]"
+    environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=HOME.parent,
+        env=environment | ({"OPENBLAS_NUM_THREADS": threads} if threads else {}),
+    )
+    return done.stdout.split()
+
+
+def test_importing_the_command_loads_neither_streamlit_nor_torch() -> None:
+    assert started(None)[0] == "[]"
 
 
 def test_commands_multiply_with_one_thread_unless_told_otherwise() -> None:
     """NumPy reads the number of threads when it is loaded: it must be set by then, and by nobody but the command."""
-    code = (
-        "import pathscope, sys; assert 'numpy' not in sys.modules; import pathscope.__main__, os; "
-        "print(os.environ['OPENBLAS_NUM_THREADS'])"
-    )
-    for given, found in ((None, "1"), ("2", "2")):
-        environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=HOME.parent,
-            env=environment | ({"OPENBLAS_NUM_THREADS": given} if given else {}),
-        )
-        assert done.stdout.strip() == found
+    assert [started(threads)[1] for threads in (None, "2")] == ["1", "2"]

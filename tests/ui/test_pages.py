@@ -176,17 +176,21 @@ def test_a_view_shows_its_columns_and_its_first_rows(page: Page) -> None:
     assert len(app.main.dataframe[0].value) == 20
 
 
+# the page says what the console says, and the console is asked all of these by tests of its own
+again = pytest.mark.thorough
+
+
 @pytest.mark.parametrize(
     ("sql", "words"),
     [
         ("SELECT x FROM v_run", "line 1, column 8"),
         ("DROP VIEW v_run", "DROP is not run here"),
-        ("SELECT 1; SELECT 2", "2 statements"),
+        pytest.param("SELECT 1; SELECT 2", "2 statements", marks=again),
         ("SELECT * FROM read_csv('/etc/passwd')", "no other file"),
-        ("SELECT * FROM '/etc/passwd'", "does not exist"),
-        ("COPY (SELECT 1) TO '/tmp/x.csv'", "COPY is not run here"),
-        ("ATTACH '/tmp/other.duckdb'", "ATTACH is not run here"),
-        ("SET memory_limit = '1TB'", "SET is not run here"),
+        pytest.param("SELECT * FROM '/etc/passwd'", "does not exist", marks=again),
+        pytest.param("COPY (SELECT 1) TO '/tmp/x.csv'", "COPY is not run here", marks=again),
+        pytest.param("ATTACH '/tmp/other.duckdb'", "ATTACH is not run here", marks=again),
+        pytest.param("SET memory_limit = '1TB'", "SET is not run here", marks=again),
         ("<script>alert(1)</script>", "syntax error"),
     ],
 )

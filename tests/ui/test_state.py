@@ -11,10 +11,9 @@ from streamlit.testing.v1 import AppTest
 from archive import store
 from archive.committer import commit_inbox
 from archive.console import Limits
-from archive.create import ensure_archive
 from archive.shard import ShardBuilder
 from archive.store import Archive
-from tests.ui.archives import Plan, add_run, write_archive
+from tests.ui.archives import Plan, add_run, new_archive, write_archive
 from ui import state
 from ui.state import ask, open_target, target
 
@@ -96,7 +95,7 @@ def test_an_answer_is_kept_until_the_archive_changes(tmp_path: Path) -> None:
 
 def test_two_archives_do_not_share_answers(tmp_path: Path) -> None:
     one = write_archive(tmp_path / "one.duckdb", [Plan("a", 0, steps=(0,))], log=False)
-    two = ensure_archive(tmp_path / "two.duckdb").database
+    two = new_archive(tmp_path / "two.duckdb").database
     assert [ask(Archive(p), n_runs) for p in (one, two)] == [1, 0]
 
 
@@ -192,8 +191,8 @@ for folder in sorted(Path(sys.argv[2]).iterdir()):
 
 
 def test_an_ingest_never_fails_because_of_readers_and_its_results_show_up(tmp_path: Path, page: Page) -> None:
-    n = 6
-    path = ensure_archive(tmp_path / "x.duckdb").database
+    n = 4
+    path = new_archive(tmp_path / "x.duckdb").database
     waiting = tmp_path / "waiting"
     for k in range(n):
         shard = ShardBuilder(kind="train")

@@ -1,5 +1,7 @@
+import pickle
 import shutil
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from tests.archive.upkeep import sample
 
 Make = Callable[..., Layout]
 Shown = dict[str, list[tuple[Any, ...]]]
+Built = dict[tuple[str | bytes, ...], Layout]
 
 
 def build(template: Path, folder: Path, name: str, *builders: ShardBuilder) -> Layout:
@@ -37,9 +40,34 @@ def twin(layout: Layout, folder: Path, name: str) -> Layout:
     return copy
 
 
+def content_of(builder: ShardBuilder) -> bytes:
+    """Equal for two builders only if both would write the same."""
+    said = {k: v for k, v in vars(builder).items() if k != "_quantity_index"}  # which holds ids of objects
+    return pickle.dumps(said)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
+    """Archives that a test of this file has begun with, by name and content: committing again takes 20 times longer."""
+    folder = tmp_path_factory.mktemp("built")
+    known: Built = defaultdict(lambda: Layout.of(folder / f"{len(known)}.duckdb"))
+    yield known
+    shutil.rmtree(folder)
+
+
 @pytest.fixture
-def make(empty_archive: Path, tmp_path: Path) -> Make:
-    return lambda name, *builders: build(empty_archive, tmp_path, name, *builders)
+def make(empty_archive: Path, built: Built, tmp_path: Path) -> Make:
+    def make(name: str, *builders: ShardBuilder) -> Layout:
+        if not builders or (tmp_path / f"{name}.duckdb").exists():
+            return build(empty_archive, tmp_path, name, *builders)
+        template = built[name, *map(content_of, builders)]
+        if template.database.exists():
+            return twin(template, tmp_path, name)
+        layout = build(empty_archive, tmp_path, name, *builders)
+        twin(layout, template.database.parent, template.database.stem)
+        return layout
+
+    return make
 
 
 @pytest.fixture(scope="session")

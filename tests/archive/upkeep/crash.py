@@ -1,16 +1,24 @@
 """Other processes: one that dies between two steps, one that holds the archive, one that keeps reading it."""
 
-import multiprocessing
-import os
-import subprocess
-import sys
+from ast import literal_eval
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
+from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
+from tests.archive.forks import Forks
+
 DEAD = 17
+NEEDED = (
+    "import archive.upkeep.drop, archive.upkeep.merge, archive.upkeep.optimize, archive.upkeep.publish, "
+    "tests.archive.upkeep.sample"
+)
+
+
+@cache
+def forks() -> Forks:
+    """What starts them all."""
+    return Forks(NEEDED)
 
 
 def killed_at(step: str, module: str, program: str) -> None:
@@ -24,23 +32,8 @@ def die(name):
 module.step = die
 {program}
 """
-    done = subprocess.run(
-        [sys.executable, "-c", text],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == DEAD, f"never came to {step!r}: {done.stderr}"
-
-
-def _serve(path: str, read_only: bool, pipe: Connection) -> None:
-    import duckdb
-
-    with duckdb.connect(path, read_only=read_only) as connection:
-        pipe.send(os.getpid())
-        while sql := pipe.recv():
-            pipe.send(connection.execute(sql).fetchall())
+    status, _, complaints = forks().start(text).end()
+    assert status == DEAD, f"never came to {step!r}: {complaints.decode()}"
 
 
 @contextmanager
@@ -48,18 +41,22 @@ def open_elsewhere(
     path: Path, *, read_only: bool
 ) -> Iterator[tuple[int, Callable[[str], list[tuple[object, ...]]]]]:
     """The file open in another process all the while; yields that process's id and a way to ask it."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(str(path), read_only, theirs))
-    process.start()
+    text = f"""
+import duckdb, os, sys
+with duckdb.connect({str(path)!r}, read_only={read_only}) as connection:
+    print(os.getpid(), flush=True)
+    for sql in sys.stdin:
+        print(connection.execute(sql).fetchall(), flush=True)
+"""
+    process = forks().start(text)
 
     def ask(sql: str) -> list[tuple[object, ...]]:
-        ours.send(sql)
-        answer: list[tuple[object, ...]] = ours.recv()
+        process.stdin.write(f"{sql}\n".encode())
+        process.stdin.flush()
+        answer: list[tuple[object, ...]] = literal_eval(process.stdout.readline().decode())
         return answer
 
     try:
-        yield ours.recv(), ask
+        yield int(process.stdout.readline()), ask
     finally:
-        ours.send("")
-        process.join()
+        process.end()

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 from sqlalchemy import ARRAY, BigInteger, Boolean, Column, Integer, SmallInteger, String
 
@@ -238,35 +237,36 @@ def shown(layout: Layout, *, besides: Iterable[str] = ()) -> dict[str, list[tupl
         for view in VIEWS:
             if view.name in ("v_shard", "v_audit"):
                 continue
-            names = [c[0] for c in connection.execute(f"SELECT * FROM {view.name} LIMIT 0").description]
+            rows = connection.execute(f"FROM {view.name}")
             kept = [
-                n
-                for n in names
+                i
+                for i, (n, *_) in enumerate(rows.description)
                 if not n.endswith("_id") and n not in leave and not n.startswith(("run_id", "subject"))
             ]
-            found[view.name] = _sorted(
-                connection, f"SELECT {', '.join(chr(34) + n + chr(34) for n in kept)} FROM {view.name}"
-            )
+            found[view.name] = _sorted(tuple(row[i] for i in kept) for row in rows.fetchall())
         for spec in CONTENT:
             found[spec.name] = _sorted(
-                connection,
-                f"SELECT o.hash, c.* EXCLUDE ({spec.owner}_id) FROM {spec.name} c "
-                f"JOIN {spec.owner} o ON o.id = c.{spec.owner}_id",
+                connection.execute(
+                    f"SELECT o.hash, c.* EXCLUDE ({spec.owner}_id) FROM {spec.name} c "
+                    f"JOIN {spec.owner} o ON o.id = c.{spec.owner}_id"
+                ).fetchall()
             )
         found["log_segment"] = _sorted(
-            connection,
-            "SELECT r.name, q.hash, min(after_step), max(last_step) FROM log_segment g JOIN run r ON r.id = g.run_id "
-            "JOIN quantity q ON q.id = g.quantity_id GROUP BY ALL",
+            connection.execute(
+                "SELECT r.name, q.hash, min(after_step), max(last_step) FROM log_segment g JOIN run r ON r.id = g.run_id "
+                "JOIN quantity q ON q.id = g.quantity_id GROUP BY ALL"
+            ).fetchall()
         )
         found["study_run"] = _sorted(
-            connection,
-            "SELECT s.name, r.name FROM study_run x JOIN study s ON s.id = x.study_id JOIN run r ON r.id = x.run_id",
+            connection.execute(
+                "SELECT s.name, r.name FROM study_run x JOIN study s ON s.id = x.study_id JOIN run r ON r.id = x.run_id"
+            ).fetchall()
         )
     return found
 
 
-def _sorted(connection: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[Any, ...]]:
-    return sorted(map(repr, connection.execute(sql).fetchall()))  # type: ignore[arg-type]
+def _sorted(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return sorted(map(repr, rows))  # type: ignore[arg-type]
 
 
 def table_sizes(layout: Layout) -> dict[str, int]:

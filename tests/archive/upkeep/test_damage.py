@@ -68,7 +68,15 @@ def test_a_flipped_byte_in_a_header_is_one_finding_that_names_the_file(full: Lay
     assert "docs/recovery.md" in found[0].command
 
 
-@pytest.mark.parametrize("table", ["fact_token", "cell", "checkpoint", "content_document"])
+@pytest.mark.parametrize(
+    "table",
+    [
+        "fact_token",
+        "cell",
+        pytest.param("checkpoint", marks=pytest.mark.thorough),  # every table is read by the same statement
+        pytest.param("content_document", marks=pytest.mark.thorough),
+    ],
+)
 def test_a_flipped_byte_in_a_table_names_the_table(full: Layout, table: str) -> None:
     flip_block(full, min(blocks(full.database)[table]))
     found = damage(full)
@@ -201,7 +209,7 @@ def test_blocks_in_use_are_watched_whatever_they_hold(full: Layout, tmp_path: Pa
     assert free
 
     missed = []
-    for block in used:
+    for block in used[::2]:  # verify lists what is bad and cannot be read; that takes a second for each
         flip_block(full, block, seeds[block])
         if not damage(full):
             missed.append(block)

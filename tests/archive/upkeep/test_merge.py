@@ -14,11 +14,13 @@ from archive.upkeep import merge as module
 from archive.upkeep import unload_cells
 from archive.upkeep.conflicts import Conflict
 from archive.upkeep.marks import exclude, include, tag
-from archive.upkeep.merge import merge
+from archive.upkeep.merge import Merged, merge
 from archive.upkeep.verify import verify
 from tests.archive.upkeep import sample
-from tests.archive.upkeep.conftest import Make, twin
+from tests.archive.upkeep.conftest import Make, build, twin
 from tests.archive.upkeep.crash import killed_at
+
+Disagreeing = tuple[Layout, Layout, Merged]
 
 
 def told(conflicts: list[Conflict]) -> set[str]:
@@ -38,7 +40,7 @@ def test_two_overlapping_archives_equal_one_into_which_both_were_committed(make:
         sample.failed(step=20),
         sample.log_segment(-1, 4),
     )
-    shared = sample.everything("toy/shared", value=3.0)
+    shared = sample.little("toy/shared", value=3.0)
     theirs = (
         sample.everything("toy/b", value=2.0, code="2"),
         sample.everything("toy/a", steps=(0, 10, 20), value=1.0),  # two of its checkpoints are known
@@ -67,43 +69,58 @@ def test_merging_into_an_empty_archive_gives_the_other_one(full: Layout, make: M
     assert merged.conflicts == []
     assert sample.shown(mine) == sample.shown(full)
     assert verify(mine).ok
+    assert merge(mine, full.database).nothing_new  # whatever the table
 
 
-def test_merging_twice_adds_nothing(full: Layout, make: Make) -> None:
-    exclude(full, "toy/b", "r")
+@pytest.fixture
+def various(make: Make) -> Layout:
+    """Something of every kind that travels, in few tables."""
+    return make(
+        "various",
+        sample.little(),
+        sample.content(),
+        sample.little("toy/b", value=2.0),
+        sample.imported(),
+        sample.told_by_others(),
+        sample.failed(),
+        sample.log_segment(-1, 4),
+        sample.log_segment(4, 9),
+    )
+
+
+def test_merging_twice_adds_nothing(various: Layout, make: Make) -> None:
+    exclude(various, "toy/b", "r")
     mine = make("mine", sample.little())
-    merge(mine, full.database)
+    merge(mine, various.database)
     before, sizes = sample.shown(mine), sample.table_sizes(mine)
-    again = merge(mine, full.database)
+    again = merge(mine, various.database)
 
     assert again.nothing_new
     assert again.wanted == dict.fromkeys(again.wanted, 0)
     assert (sample.shown(mine), sample.table_sizes(mine)) == (before, sizes)
-    assert merge(full, mine.database).nothing_new  # and nothing is left to bring back
+    assert merge(various, mine.database).nothing_new  # and nothing is left to bring back
 
 
-def test_a_dry_run_says_what_would_come_and_changes_nothing(full: Layout, make: Make) -> None:
+def test_a_dry_run_says_what_would_come_and_changes_nothing(various: Layout, make: Make) -> None:
     mine = make("mine", sample.little())
     before = sample.table_sizes(mine)
-    plan = merge(mine, full.database, dry_run=True)
+    plan = merge(mine, various.database, dry_run=True)
 
     assert sample.table_sizes(mine) == before
     assert list(mine.inbox.iterdir()) == []
     assert plan.wanted["run"] == 3
-    assert plan.wanted["cell"] == rows_of(full, "SELECT count(*) FROM cell")[0][0] - before["cell"]
-    assert merge(mine, full.database).wanted == plan.wanted
+    assert plan.wanted["cell"] == rows_of(various, "SELECT count(*) FROM cell")[0][0] - before["cell"]
+    assert merge(mine, various.database).wanted == plan.wanted
 
 
 @pytest.mark.slow
-def test_small_pieces_and_one_large_one_are_the_same(
-    full: Layout, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(unload_cells, "PIECE_BYTES", 200)
-    mine = make("mine")
-    merge(mine, full.database)
+def test_small_pieces_and_one_large_one_are_the_same(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unload_cells, "PIECE_BYTES", 100)
+    mine, other = make("mine"), make("other", sample.everything())
+    merge(mine, other.database)
 
     assert rows_of(mine, "SELECT count(*) FROM shard")[0][0] > 30
-    assert sample.shown(mine) == sample.shown(full)
+    assert sample.shown(mine) == sample.shown(other)
 
 
 def test_what_waits_here_counts_as_known(make: Make) -> None:
@@ -165,21 +182,6 @@ def test_equal_values_of_two_units_are_no_conflict(make: Make) -> None:
     assert (merged.conflicts, merged.nothing_new) == ([], True)
 
 
-def test_runs_that_differ_keep_our_row_and_note_the_difference(make: Make) -> None:
-    mine = make("mine", sample.little(init_seed=1, n_layers=None, final_step=10))
-    other = make("other", sample.little(init_seed=2, n_layers=4, final_step=20, tags=("big",)))
-    merged = merge(mine, other.database)
-
-    assert rows_of(mine, "SELECT init_seed, n_layers, final_step, tags FROM v_run") == [
-        (1, 4, 20, ["big", "small"])
-    ]
-    assert Conflict("run", "toy/a: init_seed", "1", "2") in merged.conflicts
-    assert rows_of(mine, "SELECT note FROM run_note") == [
-        ("init_seed is 2 according to this source, 1 in the run's row",)
-    ]
-    assert merge(mine, other.database).nothing_new
-
-
 def test_other_weights_under_the_same_name_stay_out_with_what_was_measured_on_them(make: Make) -> None:
     mine = make("mine", sample.little(weights="w"))
     other = make("other", sample.little(weights="v", steps=(0, 10)), sample.little("toy/b"))
@@ -207,45 +209,78 @@ def test_a_measure_with_another_definition_stays_out(make: Make) -> None:
     assert rows_of(mine, "SELECT count(DISTINCT run) FROM v_scalar") == [(2,)]
 
 
-def test_a_file_with_other_bytes_neither_replaces_ours_nor_stands_beside_it(make: Make) -> None:
-    mine = make("mine", sample.imported("a.csv", "aa", value=5.0))
-    other = make(
+@pytest.fixture(scope="module")
+def disagreeing(empty_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Disagreeing:
+    """Two archives that say different things of a run, a file, a name and a study, and what their merge said."""
+    folder = tmp_path_factory.mktemp("disagreeing")
+    mine = build(
+        empty_archive,
+        folder,
+        "mine",
+        sample.little("toy/a"),
+        sample.told_by_others("toy/a"),
+        sample.imported("a.csv", "aa", value=5.0),
+        sample.little("toy/told", init_seed=1, n_layers=None, final_step=10),
+    )
+    other = build(
+        empty_archive,
+        folder,
         "other",
+        sample.little("toy/b"),
+        sample.told_by_others("toy/b"),
         sample.imported("a.csv", "zz", value=7.0, steps=(0, 10, 20)),
         sample.imported("b.csv", "bb", run="pub/b"),
+        sample.little("toy/told", init_seed=2, n_layers=4, final_step=20, tags=("big",)),
     )
-    before = rows_of(mine, "SELECT step, value FROM v_scalar ORDER BY step")
+    with duckdb.connect(str(other.database)) as c:
+        c.execute("UPDATE study SET hash = 'other', toml = 'x = 2', n_cells_wanted = 7")
     merged = merge(mine, other.database)
+    assert merged.refused == []
+    return mine, other, merged
+
+
+def test_runs_that_differ_keep_our_row_and_note_the_difference(disagreeing: Disagreeing) -> None:
+    mine, other, merged = disagreeing
+
+    assert rows_of(
+        mine, "SELECT init_seed, n_layers, final_step, tags FROM v_run WHERE run = 'toy/told'"
+    ) == [(1, 4, 20, ["big", "small"])]
+    assert Conflict("run", "toy/told: init_seed", "1", "2") in merged.conflicts
+    assert rows_of(
+        mine, "SELECT note FROM run_note JOIN run ON run.id = run_id WHERE run.name = 'toy/told'"
+    ) == [("init_seed is 2 according to this source, 1 in the run's row",)]
+    assert merge(mine, other.database).nothing_new
+
+
+def test_a_file_with_other_bytes_neither_replaces_ours_nor_stands_beside_it(disagreeing: Disagreeing) -> None:
+    mine, _, merged = disagreeing
 
     assert [c.name for c in merged.conflicts if c.what == "file"] == ["published: a.csv"]
-    assert rows_of(mine, "SELECT step, value FROM v_scalar WHERE run = 'pub/a' ORDER BY step") == before
+    assert rows_of(mine, "SELECT step, value FROM v_scalar WHERE run = 'pub/a' ORDER BY step") == [
+        (0, 5.0),
+        (10, 15.0),
+    ]
     assert rows_of(mine, "SELECT path, sha256 FROM v_source_file ORDER BY path") == [
         ("a.csv", "aa"),
         ("b.csv", "bb"),
     ]
 
 
-def test_an_alias_that_means_another_run_here_is_left_out(make: Make) -> None:
-    mine = make("mine", sample.little("toy/a"), sample.told_by_others("toy/a"))
-    other = make("other", sample.little("toy/b"), sample.told_by_others("toy/b"))
-    merged = merge(mine, other.database)
+def test_an_alias_that_means_another_run_here_is_left_out(disagreeing: Disagreeing) -> None:
+    mine, _, merged = disagreeing
 
-    assert merged.refused == []
     assert Conflict("alias", "their name", "run toy/a", "run toy/b") in merged.conflicts
-    assert rows_of(mine, "SELECT run_id FROM run_alias") == rows_of(
+    assert rows_of(mine, "SELECT run_id FROM run_alias WHERE alias = 'their name'") == rows_of(
         mine, "SELECT id FROM run WHERE name = 'toy/a'"
     )
-    assert rows_of(mine, "SELECT count(*) FROM v_run_note") == [(2,)]
+    assert rows_of(mine, "SELECT count(*) FROM v_run_note WHERE note = 'looks odd'") == [(2,)]
 
 
-def test_our_wording_of_a_study_stays(make: Make) -> None:
-    mine, other = make("mine", sample.little()), make("other", sample.little("toy/b"))
-    with duckdb.connect(str(other.database)) as c:
-        c.execute("UPDATE study SET hash = 'other', toml = 'x = 2', n_cells_wanted = 7")
-    merged = merge(mine, other.database)
+def test_our_wording_of_a_study_stays(disagreeing: Disagreeing) -> None:
+    mine, _, merged = disagreeing
 
     assert "study" in told(merged.conflicts)
-    assert rows_of(mine, "SELECT toml, n_cells_wanted, n_runs FROM v_study") == [("x = 1", 40, 2)]
+    assert rows_of(mine, "SELECT toml, n_cells_wanted, n_runs FROM v_study") == [("x = 1", 40, 3)]
 
 
 # --- failures, marks, logs ------------------------------------------------------------------------------------
@@ -312,27 +347,30 @@ def test_exclusions_come_with_their_author_and_moment(make: Make) -> None:
     assert rows_of(mine, "SELECT name, who FROM v_hypothesis") == [("h1", "ada")]
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs", "expected"),
-    [
-        ([], [(-1, 4), (4, 9)], (10, -1, 9)),
-        ([(-1, 4)], [(-1, 9)], (10, -1, 9)),
-        ([(-1, 9)], [(-1, 4)], (10, -1, 9)),
-        ([(-1, 6)], [(-1, 4), (4, 9)], (10, -1, 9)),
-    ],
-    ids=["new", "theirs reaches further", "ours reaches further", "overlapping"],
-)
-def test_a_log_that_still_grows_is_taken_where_it_reaches_further(
-    make: Make, ours: list[tuple[int, int]], theirs: list[tuple[int, int]], expected: tuple[int, int, int]
-) -> None:
-    mine = make("mine", *(sample.log_segment(a, z) for a, z in ours))
-    other = make("other", *(sample.log_segment(a, z) for a, z in theirs))
+# a run with the segments of its log that are here and those that are there
+GROWING = {
+    "new": ([], [(-1, 4), (4, 9)]),
+    "theirs reaches further": ([(-1, 4)], [(-1, 9)]),
+    "ours reaches further": ([(-1, 9)], [(-1, 4)]),
+    "overlapping": ([(-1, 6)], [(-1, 4), (4, 9)]),
+}
+
+
+def test_a_log_that_still_grows_is_taken_where_it_reaches_further(make: Make) -> None:
+    mine = make(
+        "mine", *(sample.log_segment(*s, run=run) for run, (ours, _) in GROWING.items() for s in ours)
+    )
+    other = make(
+        "other", *(sample.log_segment(*s, run=run) for run, (_, theirs) in GROWING.items() for s in theirs)
+    )
     merge(mine, other.database)
 
     found = rows_of(
-        mine, "SELECT (SELECT count(*) FROM fact_log), min(after_step), max(last_step) FROM log_segment"
+        mine,
+        """SELECT r.name, (SELECT count(*) FROM fact_log f WHERE f.run_id = r.id), min(after_step), max(last_step)
+           FROM log_segment g JOIN run r ON r.id = g.run_id GROUP BY r.id, r.name ORDER BY r.name""",
     )
-    assert found == [expected]
+    assert found == [(run, 10, -1, 9) for run in sorted(GROWING)]
     assert verify(mine).ok
     assert merge(mine, other.database).nothing_new
 
@@ -370,18 +408,18 @@ def test_what_is_only_named_comes_too(make: Make) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", ["unloaded", "committed"])
-def test_a_kill_is_finished_by_the_same_command(full: Layout, make: Make, step: str) -> None:
-    exclude(full, "toy/b", "r")
-    mine = make("mine")
+def test_a_kill_is_finished_by_the_same_command(make: Make, step: str) -> None:
+    mine, other = make("mine"), make("other", sample.little(), sample.little("toy/b", value=2.0))
+    exclude(other, "toy/b", "r")
     killed_at(
         step,
         "archive.upkeep.merge",
         "from archive.layout import Layout; from pathlib import Path; "
-        f"module.merge(Layout.of({str(mine.database)!r}), Path({str(full.database)!r}))",
+        f"module.merge(Layout.of({str(mine.database)!r}), Path({str(other.database)!r}))",
     )
-    merge(mine, full.database)
+    merge(mine, other.database)
 
-    assert sample.shown(mine) == sample.shown(full)
+    assert sample.shown(mine) == sample.shown(other)
     assert verify(mine).ok
 
 

@@ -103,8 +103,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 LAYOUTS = [
     pytest.param((SOLU, ATTENTION, WIKI, DEMO), id="toy_models"),
-    pytest.param((OLD,), id="solu_pile"),
-    pytest.param((REDWOOD,), id="redwood"),
+    # other files, read in tests/ingest/families/test_step_files.py; from there on as the first
+    pytest.param((OLD,), marks=pytest.mark.thorough, id="solu_pile"),
+    pytest.param((REDWOOD,), marks=pytest.mark.thorough, id="redwood"),
     pytest.param((OTHELLO,), id="othello_gpt"),
 ]
 

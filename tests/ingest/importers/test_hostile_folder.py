@@ -7,6 +7,7 @@ import pytest
 
 from archive.layout import Layout
 from archive.store import Archive
+from ingest.importers import grokking_runs
 from tests.ingest.importers.conftest import Import
 from tests.ingest.importers.making import SAMPLES, run_record, write, write_evals, write_torch
 from tests.ingest.importers.making_logs import (
@@ -119,12 +120,19 @@ def test_results_with_another_suffix_are_recognised_by_what_they_say(
     assert (report.n_files, report.exit_code, report.ignored) == (2, 0, {".out": 1})
 
 
-def test_a_folder_with_a_sample_of_every_format(tmp_path: Path, archive: Archive, import_: Import) -> None:
+def test_samples_of_every_format_are_recognised_as_what_they_are(
+    tmp_path: Path, archive: Archive, import_: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grokking_runs, "measure_model", lambda model, setting: [])  # takes longest by far
     for name, make in SAMPLES.items():
-        if name != "grokking-runs":  # which would be measured
-            make(tmp_path / "set" / name)
+        make(tmp_path / "set" / name)
     report = import_(tmp_path / "set")
-    formats = {f for s in report.sources.values() for f in s.formats}
 
-    assert formats == set(SAMPLES) - {"grokking-runs"}
+    assert {f for s in report.sources.values() for f in s.formats} == set(SAMPLES)
     assert report.commit.refused == []
+    # what a mapping was used for is named with the mapping's hash
+    rows = archive.rows("SELECT path, split_part(format, ',', 1) AS format FROM v_source_file")
+    # the harness leaves its samples beside its results; a second copy of them is not taken
+    beside = {("lm-eval-results", "lm-eval-samples")}
+    found = {(row["path"].split("/")[0], row["format"]) for row in rows}
+    assert found - beside == {(name, name) for name in SAMPLES if name != "lm-eval-samples"}

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,6 @@ from ingest.importers.sources import Attribution
 from tests.ingest.importers.conftest import Import
 from tests.ingest.importers.making import (
     LOG_POINTS,
-    SAMPLES,
     log_lines,
     score,
     write,
@@ -26,12 +26,11 @@ from tests.ingest.importers.making import (
     write_log,
     write_scores,
 )
+from tests.torture.invariants import broken
 
 
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
+def write_tree(root: Path) -> Path:
     """A small set in every format, with a licence."""
-    root = tmp_path / "set"
     for seed in (0, 1):
         write_log(root / "logs" / "grid" / f"adamw_s{seed}.jsonl", seed=seed)
         write_scores(root / "scores" / f"texts_model-pythia-14m-step512-seed{seed + 1}.csv", seed=seed + 1)
@@ -40,6 +39,33 @@ def tree(tmp_path: Path) -> Path:
     write(root / "LICENSE", "Permission is hereby granted, free of charge, to any person obtaining a copy")
     write(root / "README.md", "hello")
     return root
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    return write_tree(tmp_path / "set")
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A tree that went into a new archive, for tests that only look at what that gave."""
+
+    tree: Path
+    archive: Archive
+    report: ImportReport
+    progress: list[tuple[int, int]]
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Imported:
+    folder = tmp_path_factory.mktemp("imported")
+    tree, seen = write_tree(folder / "set"), []
+    report = import_results(
+        folder / "new" / "x.duckdb", tree, progress=lambda done, total: seen.append((done, total))
+    )
+    archive = Archive(folder / "new" / "x.duckdb")
+    assert broken(archive) == []
+    return Imported(tree, archive, report, seen)
 
 
 def counts(archive: Archive) -> dict[str, int]:
@@ -53,7 +79,8 @@ def counts(archive: Archive) -> dict[str, int]:
         "run",
         "checkpoint",
     )
-    return {table: int(archive.value(f"SELECT count(*) FROM {table}")) for table in tables}
+    with archive.session():
+        return {table: int(archive.value(f"SELECT count(*) FROM {table}")) for table in tables}
 
 
 def problems(report: ImportReport) -> dict[str, str]:
@@ -64,12 +91,10 @@ def interrupt(layout: Layout) -> None:
     raise KeyboardInterrupt
 
 
-def test_all_formats_of_a_tree_go_in_and_every_row_is_accounted_for(
-    tree: Path, archive: Archive, import_: Import
-) -> None:
-    report = import_(tree)
+def test_all_formats_of_a_tree_go_in_and_every_row_is_accounted_for(imported: Imported) -> None:
+    report = imported.report
 
-    assert counts(archive) == {
+    assert counts(imported.archive) == {
         "fact_log": 2 * 17,  # six fields of three points, one of them null at step 0
         "fact_event": 2 * 2,
         "fact_head": 2 * 5 * 24,
@@ -85,11 +110,11 @@ def test_all_formats_of_a_tree_go_in_and_every_row_is_accounted_for(
     assert report.sources["set"].formats == {"grokking-logs", "head-scores", "lm-eval"}
 
 
-def test_files_are_kept_with_hash_size_rows_and_source(tree: Path, archive: Archive, import_: Import) -> None:
-    import_(tree)
+def test_files_are_kept_with_hash_size_rows_and_source(imported: Imported) -> None:
+    archive = imported.archive
     rows = {r["path"]: r for r in archive.rows("SELECT * FROM v_source_file")}
 
-    file = tree / "evals" / "70m_step0.json"
+    file = imported.tree / "evals" / "70m_step0.json"
     stored = rows["evals/70m_step0.json"]
     assert (stored["source"], stored["format"], stored["n_rows"]) == ("set", "lm-eval", 4)
     assert stored["bytes"] == file.stat().st_size
@@ -98,20 +123,21 @@ def test_files_are_kept_with_hash_size_rows_and_source(tree: Path, archive: Arch
     ]
 
 
-def test_every_cell_points_to_its_file_and_to_how_it_came(
-    tree: Path, archive: Archive, import_: Import
-) -> None:
-    import_(tree)
+def test_every_cell_points_to_its_file_and_to_how_it_came(imported: Imported) -> None:
+    archive = imported.archive
 
     assert archive.value("SELECT count(*) FROM cell WHERE file_id NOT IN (SELECT id FROM source_file)") == 0
     assert archive.rows(
         """SELECT DISTINCT provenance_json->>'$.facts.importer' AS importer,
                   provenance_json->>'$.facts.imported_from' AS folder FROM v_shard ORDER BY importer"""
-    ) == [{"importer": name, "folder": str(tree)} for name in ("grokking-logs", "head-scores", "lm-eval")]
+    ) == [
+        {"importer": name, "folder": str(imported.tree)}
+        for name in ("grokking-logs", "head-scores", "lm-eval")
+    ]
 
 
-def test_values_come_back_through_the_public_views(tree: Path, archive: Archive, import_: Import) -> None:
-    import_(tree)
+def test_values_come_back_through_the_public_views(imported: Imported) -> None:
+    archive = imported.archive
 
     assert archive.rows(
         """SELECT run, step, n_shots, series, value, se, tokens_seen FROM v_benchmark
@@ -142,10 +168,12 @@ def test_values_come_back_through_the_public_views(tree: Path, archive: Archive,
     ]
 
 
-def test_a_second_import_adds_nothing_and_says_so(tree: Path, archive: Archive, import_: Import) -> None:
-    import_(tree)
+def test_a_second_import_adds_nothing_and_says_so(
+    imported: Imported, layout: Layout, archive: Archive, import_: Import
+) -> None:
+    shutil.copy(imported.archive.layout.database, layout.database)
     before, version = counts(archive), archive.version
-    report = import_(tree)
+    report = import_(imported.tree)
 
     assert counts(archive) == before
     assert archive.version == version
@@ -486,11 +514,10 @@ def test_many_unknown_files_are_counted_and_ten_named(tmp_path: Path, import_: I
     assert "`pathscope import --list`" in str(error.value)
 
 
-def test_an_import_makes_the_archive(tmp_path: Path, tree: Path) -> None:
-    report = import_results(tmp_path / "new" / "x.duckdb", tree)
-
-    assert report.n_files == 6
-    assert Archive(tmp_path / "new" / "x.duckdb").value("SELECT count(*) FROM fact_benchmark") == 8
+def test_an_import_makes_the_archive(imported: Imported) -> None:
+    assert imported.archive.layout.database.is_file()
+    assert imported.report.n_files == 6
+    assert imported.archive.value("SELECT count(*) FROM fact_benchmark") == 8
 
 
 def test_many_files_go_in_as_several_bounded_units(
@@ -540,11 +567,8 @@ def test_a_held_archive_keeps_what_was_read_in_its_inbox(
     assert counts(archive)["source_file"] == 6
 
 
-def test_progress_counts_every_file(tree: Path, import_: Import) -> None:
-    seen: list[tuple[int, int]] = []
-    import_(tree, progress=lambda done, total: seen.append((done, total)))
-
-    assert seen == [(i, 6) for i in range(1, 7)]
+def test_progress_counts_every_file(imported: Imported) -> None:
+    assert imported.progress == [(i, 6) for i in range(1, 7)]
 
 
 def test_notes_are_counted_once_a_file(tmp_path: Path, import_: Import) -> None:
@@ -576,9 +600,3 @@ def test_a_path_with_dots_finds_the_right_set(
     report = import_(Path("..") / "set" / "evals")
 
     assert list(report.sources) == ["set"]
-
-
-def test_samples_are_recognised_as_what_they_are(tmp_path: Path, import_: Import) -> None:
-    for name, make in SAMPLES.items():
-        report = import_(make(tmp_path / name))
-        assert {f for s in report.sources.values() for f in s.formats} == {name}

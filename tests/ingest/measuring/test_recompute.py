@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from archive.create import ensure_archive
 from archive.errors import UsageError
 from archive.layout import Layout, pending_shards
 from archive.records import Provenance
@@ -40,8 +39,8 @@ N_CELLS = 2 * len(NAMES) * len(STEPS)
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = ensure_archive(tmp_path_factory.mktemp("trained") / "x.duckdb").database
+def trained(tmp_path_factory: pytest.TempPathFactory, empty_archive: Path) -> Path:
+    path = Path(shutil.copy(empty_archive, tmp_path_factory.mktemp("trained")))
     assert go(path, MEASURED).state == "done"
     return path
 
@@ -173,8 +172,8 @@ def test_the_command(path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert "init0" not in out
 
 
-def test_an_archive_without_weights_has_nothing_to_measure_again(tmp_path: Path) -> None:
-    result = again(ensure_archive(tmp_path / "x.duckdb").database)
+def test_an_archive_without_weights_has_nothing_to_measure_again(archive: Archive) -> None:
+    result = again(archive.file)
     assert (result.ok, result.n_cells, result.drift, result.groups) == (True, 0, (), [])
     with (console := Console(width=200)).capture() as said:
         print_drift(console, result, quiet=False)

@@ -1,12 +1,14 @@
 """A model trained on one text and then on another, recorded, measured, and asked what fine-tuning did to it."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from archive.create import ensure_archive
+from archive.layout import Layout
 from archive.store import Archive
 from ingest.recording.recorder import Recorder
 from ingest.run.calls import ingest
@@ -75,10 +77,10 @@ def train(
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
+def archive(tmp_path_factory: pytest.TempPathFactory, empty_archive: Path) -> Archive:
     """A base on `abcdef`, and two runs that go on from it on `uvwxyz`, another order of data each."""
     home = tmp_path_factory.mktemp("lineage")
-    ensure_archive(home / "x.duckdb")
+    Layout.of(shutil.copy(empty_archive, home / "x.duckdb")).make_folders()
     old, new = text("abcdef", 0), text("uvwxyz", 1)
     for name, documents in (("old", text("abcdef", 2)), ("new", text("uvwxyz", 3))):
         (home / f"{name}.jsonl").write_text("".join(json.dumps({"text": d}) + "\n" for d in documents))

@@ -7,7 +7,7 @@ import pytest
 from archive.create import ensure_archive
 from archive.layout import Layout
 from archive.store import Archive
-from tests.ingest.run.running import Content, content, go
+from tests.ingest.run.running import Content, FirstCall, Quiet, content, copy_finished, go
 from tests.torture.invariants import broken
 
 
@@ -29,19 +29,24 @@ def path(tmp_path: Path, empty_archive: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def first_call(tmp_path_factory: pytest.TempPathFactory) -> FirstCall:
+    """One whole call of the study, which makes its archive."""
+    path, watcher = tmp_path_factory.mktemp("reference") / "x.duckdb", Quiet()
+    return FirstCall(path, go(path, watcher=watcher), watcher)
+
+
+@pytest.fixture(scope="session")
+def finished_once(first_call: FirstCall) -> Path:
     """An archive made by one whole call of the study, for nobody to write to."""
-    path = tmp_path_factory.mktemp("reference") / "x.duckdb"
-    assert go(path).state == "done"
-    return path
+    assert first_call.report.state == "done"
+    assert broken(Archive(first_call.path)) == []
+    return first_call.path
 
 
 @pytest.fixture
 def finished(finished_once: Path, path: Path) -> Path:
     """The test's own archive after one whole call of the study, which is faster copied than carried out."""
-    shutil.copy(finished_once, path)
-    shutil.copytree(Layout.of(finished_once).folder, Layout.of(path).folder)
-    return path
+    return copy_finished(finished_once, path)
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,14 @@
 """A study of seconds, and what is in the archive after it."""
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from archive.layout import Layout
 from archive.store import Archive
 from ingest.planning.estimate import Estimate
 from ingest.planning.plan import Plan
@@ -36,6 +38,12 @@ kind = "inline"
 seeds_per_process = 1
 checkpoints_per_unit = 2
 """
+# one run of two checkpoints in one unit, for a study that only has to be whole
+SHORT = (
+    TOML.replace('"0..1"', "[0]")
+    .replace("steps = 12", "steps = 4")
+    .replace("checkpoints_per_unit = 2", "checkpoints_per_unit = 8")
+)
 STEPS = [0, 4, 8, 12]
 N_LOGS = 5
 
@@ -56,6 +64,15 @@ class Quiet:
 
     def failed(self, failure: CellFailure) -> None:
         self.failures.append(failure)
+
+
+@dataclass(frozen=True)
+class FirstCall:
+    """What a call of the study reported, and the archive it filled."""
+
+    path: Path
+    report: IngestReport
+    watcher: Quiet
 
 
 def study(text: str = TOML) -> Study:
@@ -80,6 +97,13 @@ def content(path: Path) -> Content:
             "SELECT run, step, weights_hash, tokens_seen FROM v_checkpoint ORDER BY ALL"
         ),
     }
+
+
+def copy_finished(finished: Path, path: Path) -> Path:
+    """An archive of one's own with everything a study left; `path` may be there already."""
+    shutil.copy(finished, path)
+    shutil.copytree(Layout.of(finished).folder, Layout.of(path).folder)
+    return path
 
 
 def signal_self() -> None:

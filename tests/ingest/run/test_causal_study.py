@@ -2,6 +2,8 @@
 
 import json
 import math
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -46,9 +48,10 @@ ASKED = [
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
+def archive(tmp_path_factory: pytest.TempPathFactory, empty_archive: Path) -> Archive:
     """Two sets of prompts measured at the last checkpoint; in the second one nothing is patched with something else."""
     home = tmp_path_factory.mktemp("causal")
+    shutil.copy(empty_archive, home / "x.duckdb")
     build_series(home / "series")
     (home / "series" / "code.txt").write_text(CODE)
     alike = [{**one, "counterfactual": one["prompt"]} for one in ASKED]

@@ -23,7 +23,18 @@ from ingest.run.dispatch import Tally
 from ingest.studies.parts import ExecutorChoice
 from ingest.train.spec import Seeds
 from ingest.train.trainer import train_batch
-from tests.ingest.run.running import N_LOGS, STEPS, TOML, Content, Quiet, content, go, stopping_after, study
+from tests.ingest.run.running import (
+    N_LOGS,
+    SHORT,
+    STEPS,
+    TOML,
+    Content,
+    Quiet,
+    content,
+    go,
+    stopping_after,
+    study,
+)
 
 DIVERGING = TOML.replace('"0..1"', "[0]") + '[sweep]\n"optimizer.lr" = [0.01, 1e30]\n'
 
@@ -76,9 +87,8 @@ def replace_thing(name: str, thing: Any) -> Any:
     return replace(MEASURES._entries[name], thing=thing)
 
 
-@pytest.mark.parametrize("times", [1, 2])
 def test_what_may_pass_is_tried_again_by_the_next_call(
-    times: int, path: Path, reference: Content, monkeypatch: pytest.MonkeyPatch
+    path: Path, reference: Content, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go(path, deadline=time.time() - 1)
     once = stopping_after(1)
@@ -87,15 +97,15 @@ def test_what_may_pass_is_tried_again_by_the_next_call(
     def no_memory(*args: object, **named: object) -> None:
         raise MemoryError("cannot allocate")
 
-    for _ in range(times):
+    for times in (1, 2):
         with monkeypatch.context() as patch:
             patch.setattr(worker, "train_batch", no_memory)
             report = go(path)
         assert report.state == "failed"
         assert not any(f.permanent for f in report.failures)
         assert report.n_left > 0
-    attempts = Archive(path).value("SELECT max(attempts) FROM v_cell WHERE state = 'failed (transient)'")
-    assert attempts == times
+        attempts = "SELECT max(attempts) FROM v_cell WHERE state = 'failed (transient)'"
+        assert Archive(path).value(attempts) == times
     assert go(path).state == "done"
     assert content(path) == reference
 
@@ -160,18 +170,18 @@ def test_a_full_disk_ends_the_call(path: Path, monkeypatch: pytest.MonkeyPatch) 
     with monkeypatch.context() as patch:
         patch.setattr(conduct, "make_executor", lambda choice: (full, 1))
         with pytest.raises(NoSpace, match="is full; what is committed is safe"):
-            go(path)
-    assert go(path).state == "done"
+            go(path, SHORT)
+    assert go(path, SHORT).state == "done"
 
 
 def test_an_executor_that_cannot_take_a_unit_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(conduct, "make_executor", lambda choice: (Failing(TypeError("cannot pickle")), 1))
-        report = go(path)
+        report = go(path, SHORT)
     assert {f.error_class for f in report.failures} == {"TypeError"}
     for kind in ("nonsense", "os:getcwd", "os:nothing", "no.such.module:x"):
         with pytest.raises(UsageError, match=f"executor '{kind}'"):
-            go(path, executor=ExecutorChoice(kind=kind), retry_failed=True)
+            go(path, SHORT, executor=ExecutorChoice(kind=kind), retry_failed=True)
 
 
 def test_a_vanished_folder_fails_its_run_only(finished: Path) -> None:
@@ -298,8 +308,8 @@ def test_a_refused_unit_is_a_failure(path: Path, monkeypatch: pytest.MonkeyPatch
 
     with monkeypatch.context() as patch:
         patch.setattr(dispatch, "commit_inbox", damage_first)
-        report = go(path)
+        report = go(path, SHORT)
     assert (report.state, len(report.refused)) == ("failed", 1)
     shutil.rmtree(Layout.of(path).failed)
     Layout.of(path).make_folders()
-    assert go(path).state == "done"
+    assert go(path, SHORT).state == "done"

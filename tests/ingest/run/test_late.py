@@ -1,6 +1,7 @@
 """Measures that compare checkpoints of a run: they wait for training, and their rows stay when it goes on."""
 
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +13,18 @@ from archive.store import Archive
 from ingest.run import late, worker
 from ingest.run.lock import folder_lock
 from ingest.train.checkpoints import load_run
-from tests.ingest.run.running import N_LOGS, STEPS, TOML, Content, Quiet, content, go, stopping_after
+from tests.ingest.run.running import (
+    N_LOGS,
+    STEPS,
+    TOML,
+    Content,
+    Quiet,
+    content,
+    copy_finished,
+    go,
+    stopping_after,
+)
+from tests.torture.invariants import broken
 
 NAMES = ("restricted_loss:final", "weight_products", "logit_products")
 COMPARING = TOML.replace('"weight_norm"', ", ".join(f'"{name}"' for name in ("weight_norm", *NAMES)))
@@ -29,12 +41,17 @@ def compared(path: Path) -> dict[str, list[dict[str, object]]]:
 
 
 @pytest.fixture(scope="module")
-def whole(
-    tmp_path_factory: pytest.TempPathFactory, empty_archive: Path
-) -> dict[str, list[dict[str, object]]]:
-    path = tmp_path_factory.mktemp("compared") / "x.duckdb"
+def whole_once(tmp_path_factory: pytest.TempPathFactory, empty_archive: Path) -> Path:
+    """An archive made by one whole call of the comparing study, for nobody to write to."""
+    path = Path(shutil.copy(empty_archive, tmp_path_factory.mktemp("compared")))
     assert go(path, COMPARING).state == "done"
-    return compared(path)
+    assert broken(Archive(path)) == []
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(whole_once: Path) -> dict[str, list[dict[str, object]]]:
+    return compared(whole_once)
 
 
 def test_they_are_filled_in_the_same_call_after_training(whole: Content) -> None:
@@ -51,26 +68,25 @@ def test_they_are_filled_in_the_same_call_after_training(whole: Content) -> None
             assert row["values"] == steps
 
 
-def test_products_are_those_of_the_stored_weights(path: Path) -> None:
-    go(path, COMPARING)
-    folder = Layout.of(path).checkpoints / "tiny" / "init1-data0-split1"
+def test_products_are_those_of_the_stored_weights(whole_once: Path) -> None:
+    folder = Layout.of(whole_once).checkpoints / "tiny" / "init1-data0-split1"
     models = [load_run(folder / f"step-{step:09d}.safetensors", RUNS[1]) for step in STEPS]
     flat = torch.stack([torch.cat([w.flatten().double() for w in m.weights.values()]) for m in models])
-    rows = Archive(path).rows(
+    rows = Archive(whole_once).rows(
         """SELECT step, "values" FROM v_vector
            WHERE run = $run AND measure = 'weight_products' AND part = 'products' ORDER BY step""",
         {"run": RUNS[1]},
     )
+    assert len(rows) == len(STEPS)
     for i, row in enumerate(rows):
         assert row["values"] == pytest.approx((flat @ flat[i])[: i + 1].tolist(), rel=1e-12)
 
 
-def test_back_filling_a_finished_run_gives_the_same(path: Path, whole: Content) -> None:
-    go(path)
-    report = go(path, COMPARING)
+def test_back_filling_a_finished_run_gives_the_same(finished: Path, whole: Content) -> None:
+    report = go(finished, COMPARING)
     assert (report.state, report.n_filled) == ("done", 2 * len(NAMES) * len(STEPS))
-    assert compared(path) == whole
-    assert go(path, COMPARING).state == "nothing to do"
+    assert compared(finished) == whole
+    assert go(finished, COMPARING).state == "nothing to do"
 
 
 def test_stopping_anywhere_and_units_of_any_size_change_nothing(path: Path, whole: Content) -> None:
@@ -82,9 +98,11 @@ def test_stopping_anywhere_and_units_of_any_size_change_nothing(path: Path, whol
     assert compared(path) == whole
 
 
-def test_training_on_compares_with_the_new_end_and_adds_rows_to_the_history(path: Path) -> None:
-    go(path, COMPARING)
-    before = compared(path)
+def test_training_on_compares_with_the_new_end_and_adds_rows_to_the_history(
+    path: Path, whole_once: Path, whole: Content, empty_archive: Path
+) -> None:
+    copy_finished(whole_once, path)
+    before = whole
     longer = COMPARING.replace("steps = 12", "steps = 20")
     report = go(path, longer)
     # 2 more checkpoints: everything of them, and all comparisons with another end
@@ -92,7 +110,7 @@ def test_training_on_compares_with_the_new_end_and_adds_rows_to_the_history(path
     after = compared(path)
     kept = [row for row in after["vector"] if row["step"] in STEPS]
     assert kept == before["vector"]
-    fresh = path.with_name("fresh.duckdb")
+    fresh = Path(shutil.copy(empty_archive, path.with_name("fresh.duckdb")))
     go(fresh, longer)
     assert after["vector"] == compared(fresh)["vector"]
     references = [json.loads(row["params_json"])["reference_step"] for row in after["params"]]  # type: ignore[arg-type]
@@ -131,7 +149,7 @@ def test_a_run_that_is_tried_again_leaves_its_history_to_that(
 
 def test_a_run_that_died_has_a_history_and_no_end_to_compare_with(path: Path) -> None:
     diverging = COMPARING.replace('"0..1"', "[0]") + '[sweep]\n"optimizer.lr" = [0.01, 1e30]\n'
-    diverging = diverging.replace("every = 4", "every = 1")
+    diverging = diverging.replace("every = 4", "every = 1").replace("steps = 12", "steps = 6")
     watcher = Quiet()
     report = go(path, diverging, watcher=watcher)
     assert report.state == "failed"
@@ -140,7 +158,7 @@ def test_a_run_that_died_has_a_history_and_no_end_to_compare_with(path: Path) ->
     assert {(f.run, f.step, f.measure, f.permanent) for f in said} == {
         (dead, None, "restricted_loss:final", True)
     }
-    assert "has no final checkpoint at step 12 to compare with: training diverged at step" in said[0].message
+    assert "has no final checkpoint at step 6 to compare with: training diverged at step" in said[0].message
     states = {
         name: Counter(
             row["state"] for row in content(path)["cell"] if (row["run"], row["measure"]) == (dead, name)
@@ -153,19 +171,18 @@ def test_a_run_that_died_has_a_history_and_no_end_to_compare_with(path: Path) ->
     assert states["weight_products"].total() == n_there
     alive = "tiny/lr=0.01/init0-data0-split0"
     done = Counter(row["measure"] for row in content(path)["cell"] if row["run"] == alive)
-    assert done["restricted_loss"] == done["weight_products"] == 13
+    assert done["restricted_loss"] == done["weight_products"] == 7
     again = go(path, diverging)
     assert (again.state, again.n_left) == ("nothing to do", 0)
 
 
-def test_a_damaged_checkpoint_fails_its_own_rows_and_is_missing_from_the_others(path: Path) -> None:
-    go(path)
-    folder = Layout.of(path).checkpoints / "tiny" / "init0-data0-split0"
+def test_a_damaged_checkpoint_fails_its_own_rows_and_is_missing_from_the_others(finished: Path) -> None:
+    folder = Layout.of(finished).checkpoints / "tiny" / "init0-data0-split0"
     damaged = folder / "step-000000004.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:100])
-    report = go(path, COMPARING)
+    report = go(finished, COMPARING)
     assert {(f.run, f.step, f.error_class) for f in report.failures} == {(RUNS[0], 4, "CheckpointDamaged")}
-    rows = Archive(path).rows(
+    rows = Archive(finished).rows(
         """SELECT step, "values" FROM v_vector
            WHERE run = $run AND measure = 'weight_products' AND part = 'steps' ORDER BY step""",
         {"run": RUNS[0]},
@@ -173,26 +190,23 @@ def test_a_damaged_checkpoint_fails_its_own_rows_and_is_missing_from_the_others(
     assert [row["values"] for row in rows] == [[0], [0, 8], [0, 8, 12]]
 
 
-def test_a_lost_end_is_named(path: Path) -> None:
-    go(path)
-    (Layout.of(path).checkpoints / "tiny" / "init0-data0-split0" / "step-000000012.safetensors").unlink()
-    report = go(path, COMPARING)
+def test_a_lost_end_is_named(finished: Path) -> None:
+    (Layout.of(finished).checkpoints / "tiny" / "init0-data0-split0" / "step-000000012.safetensors").unlink()
+    report = go(finished, COMPARING)
     found = {(f.step, f.measure, f.error_class) for f in report.failures if f.run == RUNS[0]}
     assert (None, "restricted_loss:final", "CheckpointNotKept") in found
     assert (12, "weight_products", "CheckpointNotKept") in found
 
 
 def test_what_is_stored_can_be_read_while_somebody_holds_the_folder(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go(path)
     monkeypatch.setattr(worker, "FOLDER_PATIENCE", 0.0)
-    with folder_lock(Layout.of(path).checkpoints / "tiny" / "init0-data0-split0", patience=0.0):
-        assert go(path, COMPARING).state == "done"
+    with folder_lock(Layout.of(finished).checkpoints / "tiny" / "init0-data0-split0", patience=0.0):
+        assert go(finished, COMPARING).state == "done"
 
 
-def test_each_history_is_gone_over_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    go(path)
+def test_each_history_is_gone_over_once(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: Counter[tuple[str, str, str]] = Counter()
     real = late.load_tensor
 
@@ -201,6 +215,6 @@ def test_each_history_is_gone_over_once(path: Path, monkeypatch: pytest.MonkeyPa
         return real(file, run, tensor)
 
     monkeypatch.setattr(late, "load_tensor", counted)
-    go(path, COMPARING)
+    go(finished, COMPARING)
     assert set(read.values()) == {1}
     assert len({file for file, _, _ in read}) == len(STEPS)

@@ -18,7 +18,7 @@ steps = 24
 batch = 4
 task_params = { n_tokens = 12, length = 14, min_period = 4, max_period = 6 }
 model = { n_layers = 2, d_model = 12, n_heads = 2, d_mlp = 10, layer_norm = true, activation = "solu_ln" }
-checkpoints = { per_octave = 0, every = 2 }
+checkpoints = { per_octave = 0, every = 12 }
 [seeds]
 init = "0..2"
 data_order = "0..2"
@@ -81,6 +81,6 @@ def test_three_seeds_with_all_measures(tmp_path: Path) -> None:
     assert {name for name in wanted if not found[name]["done"]} == NOT_HERE
     assert all(row["fine"] for row in rows)
     assert {found[name]["n_runs"] for name in wanted} == {3}
-    assert found["head.previous_token"]["n_steps"] == 13
+    assert found["head.previous_token"]["n_steps"] == 3
     again = runner.invoke(app, ["ingest", str(tmp_path / "load.toml"), "--archive", str(database), "--json"])
     assert json.loads(again.stdout)["studies"][0]["state"] == "nothing to do"

@@ -1,6 +1,7 @@
 """One study of several tasks, lengths and schedules: planned, stopped, resumed and back-filled like any other."""
 
 import json
+import shutil
 from pathlib import Path
 
 from archive.layout import Layout
@@ -39,7 +40,9 @@ def states(path: Path, measure: str) -> set[tuple[object, object]]:
     return {(str(row["label"]).split(",")[0], row["state"]) for row in rows}
 
 
-def test_a_mixed_study_is_done_and_nothing_of_it_depends_on_interruptions(path: Path) -> None:
+def test_a_mixed_study_is_done_and_nothing_of_it_depends_on_interruptions(
+    path: Path, empty_archive: Path
+) -> None:
     watcher = Quiet()
     planned = go(path, TOML, dry_run=True)
     report = go(path, TOML, watcher)
@@ -78,7 +81,7 @@ def test_a_mixed_study_is_done_and_nothing_of_it_depends_on_interruptions(path: 
     filled = go(path, TOML, fill=("weight_norm",))
     assert (filled.state, filled.n_filled) == ("done", 4 * sum(map(len, KEPT.values())))
 
-    other = path.with_name("other.duckdb")
+    other = Path(shutil.copy(empty_archive, path.with_name("other.duckdb")))
     calls = 0
     while go(other, TOML, stopping_after(4)).state == "stopped":
         calls += 1

@@ -16,12 +16,22 @@ from archive.store import Archive
 from ingest.planning.estimate import BudgetExceeded
 from ingest.run import worker
 from ingest.run.lock import StudyLocked, study_lock
-from tests.ingest.run.running import N_LOGS, STEPS, TOML, Content, Quiet, content, go, stopping_after
+from tests.ingest.run.running import (
+    N_LOGS,
+    SHORT,
+    STEPS,
+    TOML,
+    Content,
+    FirstCall,
+    Quiet,
+    content,
+    go,
+    stopping_after,
+)
 
 
-def test_a_study_is_trained_measured_and_committed(path: Path) -> None:
-    watcher = Quiet()
-    report = go(path, watcher=watcher)
+def test_a_study_is_trained_measured_and_committed(first_call: FirstCall) -> None:
+    path, report, watcher = first_call.path, first_call.report, first_call.watcher
     wanted = 2 * (N_LOGS + 2 * len(STEPS))
     assert (report.state, report.exit_code) == ("done", 0)
     assert (report.n_wanted, report.n_present, report.n_filled, report.n_left) == (wanted, wanted, wanted, 0)
@@ -114,10 +124,10 @@ def test_stopping_at_any_unit_and_going_on_changes_nothing(path: Path, reference
 
 
 def test_a_spent_time_budget_stops_before_the_next_unit(path: Path) -> None:
-    report = go(path, deadline=time.time() - 1)
+    report = go(path, SHORT, deadline=time.time() - 1)
     assert (report.state, report.exit_code, report.n_filled) == ("stopped", 75, 0)
     assert report.reason == "the time budget is spent"
-    assert go(path).state == "done"
+    assert go(path, SHORT).state == "done"
 
 
 def test_stopping_inside_training_loses_nothing(
@@ -144,7 +154,9 @@ def test_stopping_inside_training_loses_nothing(
     assert content(path) == reference
 
 
-@pytest.mark.parametrize(("seeds", "checkpoints"), [(1, 1), (2, 1), (2, 100)])
+@pytest.mark.parametrize(
+    ("seeds", "checkpoints"), [(1, 1), pytest.param(2, 1, marks=pytest.mark.thorough), (2, 100)]
+)
 def test_batches_of_seeds_and_sizes_of_units_change_nothing(
     seeds: int, checkpoints: int, path: Path, reference: Content
 ) -> None:
@@ -189,25 +201,25 @@ def test_a_sparse_schedule_measures_a_subset(path: Path) -> None:
 
 
 def test_filling_needs_no_place_in_the_study_and_trains_nothing(path: Path) -> None:
-    before = go(path, fill=("accuracy",))
-    assert (before.state, before.exit_code, before.n_filled, before.n_left) == ("done", 0, 0, 2 * len(STEPS))
+    before = go(path, SHORT, fill=("accuracy",))
+    assert (before.state, before.exit_code, before.n_filled, before.n_left) == ("done", 0, 0, 2)
     assert before.reason.startswith("at checkpoints that are not trained yet")
     assert not list(Layout.of(path).checkpoints.rglob("*.safetensors"))
-    go(path)
+    go(path, SHORT)
     wanted = Archive(path).value("SELECT n_cells_wanted FROM v_study")
-    report = go(path, fill=("accuracy",))
-    assert (report.state, report.n_filled) == ("done", 2 * len(STEPS))
-    assert go(path, fill=("accuracy",)).state == "nothing to do"
+    report = go(path, SHORT, fill=("accuracy",))
+    assert (report.state, report.n_filled) == ("done", 2)
+    assert go(path, SHORT, fill=("accuracy",)).state == "nothing to do"
     assert Archive(path).value("SELECT n_cells_wanted FROM v_study") == wanted
     with pytest.raises(UnknownName, match="no measure 'acuracy'; did you mean 'accuracy'"):
-        go(path, fill=("acuracy",))
+        go(path, SHORT, fill=("acuracy",))
 
 
-def test_more_steps_train_on(finished: Path) -> None:
+def test_more_steps_train_on(finished: Path, empty_archive: Path) -> None:
     longer = TOML.replace("steps = 12", "steps = 20")
     report = go(finished, longer)
     assert (report.state, report.n_filled) == ("done", 2 * (N_LOGS + 2 * 2))
-    fresh = finished.with_name("fresh.duckdb")
+    fresh = Path(shutil.copy(empty_archive, finished.with_name("fresh.duckdb")))
     go(fresh, longer)
     assert content(finished) == content(fresh)
 
@@ -237,13 +249,13 @@ def test_a_second_ingest_of_the_study_is_told_who_has_it(path: Path) -> None:
     layout = ensure_archive(path)
     with study_lock(layout.folder / "study-tiny.lock", "tiny"):
         with pytest.raises(StudyLocked, match=r"is being ingested by process \d+ since"):
-            go(path)
-        assert go(path, TOML.replace('"tiny"', '"other"')).state == "done"
-    assert go(path).state == "done"
+            go(path, SHORT)
+        assert go(path, SHORT.replace('"tiny"', '"other"')).state == "done"
+    assert go(path, SHORT).state == "done"
 
 
 def test_conditions_of_one_grid_share_its_tokens(path: Path) -> None:
-    swept = TOML.replace('"0..1"', "[0]") + '[sweep]\n"task_params.frac_train" = [0.4, 0.6]\n'
+    swept = SHORT + '[sweep]\n"task_params.frac_train" = [0.4, 0.6]\n'
     assert go(path, swept).state == "done"
     assert Archive(path).value("SELECT count(*) FROM v_eval_token") == 25 * 3
     assert Archive(path).value("SELECT count(DISTINCT condition) FROM v_run") == 2

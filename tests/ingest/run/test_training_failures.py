@@ -12,7 +12,7 @@ from archive.layout import Layout
 from archive.store import Archive
 from archive.upkeep.status import read_status
 from ingest.run import worker
-from tests.ingest.run.running import N_LOGS, STEPS, TOML, Content, Quiet, content, go, stopping_after
+from tests.ingest.run.running import N_LOGS, SHORT, STEPS, TOML, Content, Quiet, content, go, stopping_after
 
 RUNS = ["tiny/init0-data0-split0", "tiny/init1-data0-split1"]
 
@@ -130,13 +130,13 @@ def test_a_run_that_was_trained_is_not_overruled_by_a_study_that_became_impossib
 
 
 def test_an_impossible_value_of_a_sweep_fails_alone(path: Path) -> None:
-    text = TOML.replace(
+    text = TOML.replace("steps = 12", "steps = 4").replace(
         "[seeds]", '[sweep]\n"task_params.p" = [5, 6, 7]\n"task_params.frac_train" = [0.5, 0.001]\n[seeds]'
     )
     planned = go(path, text, dry_run=True)
     assert (planned.state, planned.n_runs, len(planned.failures)) == ("planned", 12, 8)
     report = go(path, text)
-    of_one = N_LOGS + 2 * len(STEPS)
+    of_one = N_LOGS + 2 * 2
     assert (report.exit_code, report.n_present, report.n_given_up, report.n_left) == (
         1,
         4 * of_one,
@@ -165,7 +165,7 @@ def test_a_gpu_that_is_not_there_is_refused_before_runs_are_entered_as_failed(pa
 
 
 def test_a_repaired_run_that_fails_in_training_has_that_failure(path: Path) -> None:
-    text = TOML.replace("[seeds]", "[train.optimizer]\nlr = 1e30\n[seeds]")
+    text = SHORT.replace("[seeds]", "[train.optimizer]\nlr = 1e30\n[seeds]")
     assert go(path, text.replace("p = 5", "p = 6")).exit_code == 1
     diverged = go(path, text)
     assert {failure.error_class for failure in diverged.failures} == {"TrainingDiverged"}

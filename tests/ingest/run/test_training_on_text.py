@@ -1,6 +1,7 @@
 """Language models trained here: from a study file to what is in the archive."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -78,8 +79,9 @@ def ingest(study: Path, *more: str) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, empty_archive: Path) -> Path:
     folder = tmp_path_factory.mktemp("language")
+    shutil.copy(empty_archive, folder / "x.duckdb")
     write_texts(folder / "tales")
     (folder / "tales.toml").write_text(TRAIN)
     assert ingest(folder / "tales.toml")["state"] == "done"

@@ -1,4 +1,7 @@
-"""Training on endless data and on losses read at many positions: the promises of test_trainer hold there too."""
+"""Training on endless data and on losses read at many positions: the promises of test_trainer hold there too.
+
+How training that was killed goes on is in test_trainer for all.
+"""
 
 import pytest
 import torch
@@ -6,7 +9,7 @@ import torch
 from ingest.train.spec import Seeds, TrainSpec
 from ingest.train.trainer import TrainingData, train_batch
 from tests.ingest.tasks.corpora import write_texts
-from tests.ingest.training import hashes, logs, runs, same_log, train_in_another_process
+from tests.ingest.training import hashes, logs, runs, same_log
 
 COMMON = {"batch": 8, "steps": 14, "checkpoints": {"per_octave": 1, "every": 5}}
 TASKS = {
@@ -63,15 +66,6 @@ def test_a_run_has_the_same_bits_whatever_rides_along_and_wherever_it_is_interru
     assert len(set(three.values())) == len(three)
     log = {key: values for key, values in logs(tmp_path / "three").items() if key[0] == "run1"}
     assert same_log(logs(tmp_path / "alone"), log)
-
-
-def test_killed_on_endless_data_and_resumed_is_bit_identical(tmp_path, spec_of):
-    spec = spec_of("induction")
-    train_batch(spec, runs(0, 1), tmp_path / "whole")
-    assert train_in_another_process(spec, runs(0, 1), tmp_path / "killed", die_at=9, saves=[8]) == -9
-    outcome = train_batch(spec, runs(0, 1), tmp_path / "killed")
-    assert outcome.n_steps == 14 - 8
-    assert hashes(tmp_path / "killed") == hashes(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("name", TASKS)

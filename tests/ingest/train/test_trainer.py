@@ -14,6 +14,7 @@ from ingest.train.log import LOG_METRICS
 from ingest.train.outcome import RunFailure
 from ingest.train.spec import Seeds, TrainSpec
 from ingest.train.trainer import train_batch
+from tests.ingest.train.killed_trainer import trainers_in_forks
 from tests.ingest.training import (
     BATCHES,
     SMALL,
@@ -26,6 +27,15 @@ from tests.ingest.training import (
     train_in_another_process,
 )
 from tests.references.plain_training import train_one
+
+ENDLESS = {
+    "task": "repeated_tokens",
+    "task_params": {"n_tokens": 8, "length": 9, "min_period": 3, "max_period": 5},
+    "model": {"n_layers": 2, "d_model": 16, "d_mlp": 0},
+    "batch": 8,
+    "steps": 24,
+    "checkpoints": {"per_octave": 1, "every": 5},
+}
 
 
 @pytest.mark.parametrize(
@@ -113,13 +123,21 @@ def test_the_quick_start_has_the_same_bits_in_batches_of_three_and_of_one(tmp_pa
     assert {k: three[k] for k in alone} == alone
 
 
-@pytest.mark.parametrize("settings", [SMALL, BATCHES], ids=["full batch", "minibatch"])
-def test_killed_twice_and_resumed_is_bit_identical(tmp_path, settings):
+@pytest.fixture(scope="module")
+def train_in_a_fork():
+    with trainers_in_forks() as train:
+        yield train
+
+
+@pytest.mark.parametrize(
+    "settings", [SMALL, BATCHES, ENDLESS], ids=["full batch", "minibatch", "endless data"]
+)
+def test_killed_twice_and_resumed_is_bit_identical(tmp_path, settings, train_in_a_fork):
     spec = TrainSpec(**settings)
     train_batch(spec, runs(0, 1), tmp_path / "whole")
     folder = tmp_path / "killed"
     for die_at in (9, 18):  # between the states at 6 and 15, and after that, with checkpoints kept in between
-        assert train_in_another_process(spec, runs(0, 1), folder, die_at=die_at, saves=[6, 15]) == -9
+        assert train_in_a_fork(spec, runs(0, 1), folder, die_at=die_at, saves=[6, 15]) == -9
         assert resume_step(folder) == {9: 6, 18: 15}[die_at]
     outcome = train_batch(spec, runs(0, 1), folder)
     assert outcome.finished
@@ -148,7 +166,7 @@ def test_twenty_steps_elsewhere_stay_within_a_ten_thousandth(tmp_path, monkeypat
         train_batch(spec, runs(0), tmp_path / "there")
     else:
         old = {**os.environ, "ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE"}
-        assert train_in_another_process(spec, runs(0, 1), tmp_path / "there", env=old) == 0
+        assert train_in_another_process(spec, runs(0), tmp_path / "there", env=old) == 0
     here, there = (load_run(iter_checkpoints(tmp_path / d)[-1][1], "run0") for d in ("here", "there"))
     for name, tensor in here.weights.items():
         torch.testing.assert_close(there.weights[name], tensor, atol=1e-4, rtol=0)

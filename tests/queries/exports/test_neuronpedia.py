@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,10 @@ from ingest.importers.importing import import_results
 from queries.exports.neuronpedia import export_neuronpedia
 from queries.neuron import neuron
 from tests.queries.language import neuron_beside, neuron_top, plant_texts
-from tests.queries.simulated import Simulation
+from tests.queries.simulated import Simulation, kept_open
 
 
-@pytest.fixture
-def archive(simulation: Simulation) -> Archive:
+def planted(simulation: Simulation) -> Archive:
     plant_texts(simulation)
     simulation.run("lab/A b", init_seed=0)
     neuron_top(simulation, "lab/A b", 10, [(0, 2, 2.0), (6, 9, 1.5)])
@@ -25,6 +25,12 @@ def archive(simulation: Simulation) -> Archive:
     neuron_top(simulation, "lab/A b", 100, [(1, 1, 9.0)], unit=2100)
     neuron_beside(simulation, "lab/A b", 100)
     return simulation.commit()
+
+
+@pytest.fixture(scope="module")
+def archive(simulation_of_module: Simulation) -> Iterator[Archive]:
+    with kept_open(planted(simulation_of_module)) as archive:
+        yield archive
 
 
 def lines(folder: Path, name: str) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Small archives that hold just what some problem needs, or just not."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from archive.layout import Layout
 from archive.records import Encoding, Quantity
 from archive.store import Archive
-from tests.queries.simulated import ACCURACY, LOSS, POSITION_LOSS, TEST, Simulation
+from tests.queries.simulated import ACCURACY, LOSS, POSITION_LOSS, TEST, Simulation, kept_open
 
 FORWARDS = Encoding(
     hash="f",
@@ -59,9 +60,16 @@ def addition_template(empty_archive: Path, tmp_path_factory: pytest.TempPathFact
     return simulation.commit().layout.database
 
 
+@pytest.fixture(scope="module")
+def addition(addition_template: Path) -> Iterator[Archive]:
+    """It itself, for those who only ask."""
+    with kept_open(Archive(addition_template)) as archive:
+        yield archive
+
+
 @pytest.fixture
-def addition(addition_template: Path, tmp_path: Path) -> Archive:
-    """A copy of it."""
+def own_addition(addition_template: Path, tmp_path: Path) -> Archive:
+    """A copy of it, to write into."""
     layout = Layout.of(tmp_path / "addition.duckdb")
     layout.make_folders()
     shutil.copy(addition_template, layout.database)

@@ -138,16 +138,16 @@ def test_unknown_names_are_refused_before_anything_is_asked(addition: Archive) -
         ask(addition, "5.1", hypothesis="h")
 
 
-def test_a_hypothesis_brings_its_runs_and_its_level(addition: Archive) -> None:
+def test_a_hypothesis_brings_its_runs_and_its_level(own_addition: Archive) -> None:
     add_hypothesis(
-        addition.layout,
+        own_addition.layout,
         "h",
         statement="s",
         primary_measure="position_loss",
         alpha=0.1,
         runs=["digits/s0", "digits/s2"],
     )
-    asked = ask(addition, "5.1", hypothesis="h")
+    asked = ask(own_addition, "5.1", hypothesis="h")
 
     assert asked.answers[0].provenance.runs == ("digits/s0", "digits/s2")
     assert asked.answers[0].parameters["confidence"] == pytest.approx(0.9)
@@ -209,16 +209,16 @@ def test_a_layout_without_an_archive_is_refused(tmp_path: object) -> None:
         ask(Archive(Layout.of(f"{tmp_path}/no.duckdb").database), "5.1")
 
 
-def test_a_hypothesis_about_absent_runs_is_not_answered_here(addition: Archive) -> None:
+def test_a_hypothesis_about_absent_runs_is_not_answered_here(own_addition: Archive) -> None:
     add_hypothesis(
-        addition.layout,
+        own_addition.layout,
         "absent",
         statement="s",
         primary_measure="position_loss",
         alpha=0.1,
         runs=["not/there"],
     )
-    asked = ask(addition, "5.1", hypothesis="absent")
+    asked = ask(own_addition, "5.1", hypothesis="absent")
 
     assert asked.answers == ()
     assert "answered here" not in str(asked)

@@ -212,7 +212,7 @@ def test_help_of_a_problem_shows_its_questions_and_their_parameters() -> None:
         assert words in out
 
 
-def test_a_hypothesis_is_added_listed_and_shown(addition: Archive) -> None:
+def test_a_hypothesis_is_added_listed_and_shown(own_addition: Archive) -> None:
     add = [
         "hypothesis",
         "add",
@@ -224,17 +224,19 @@ def test_a_hypothesis_is_added_listed_and_shown(addition: Archive) -> None:
         "--runs",
         "digits/*",
     ]
-    document = json.loads(run(addition, *add, "--alpha", "0.01", "--json"))
+    document = json.loads(run(own_addition, *add, "--alpha", "0.01", "--json"))
     assert (document["alpha"], document["runs"]) == (0.01, ["digits/*"])
 
-    assert "units first" in run(addition, "hypothesis", "show", "h")
-    assert "digits/*" in run(addition, "hypothesis", "list")
+    assert "units first" in run(own_addition, "hypothesis", "show", "h")
+    assert "digits/*" in run(own_addition, "hypothesis", "list")
     assert [
-        one["name"] for one in json.loads(run(addition, "hypothesis", "list", "--json"))["hypotheses"]
+        one["name"] for one in json.loads(run(own_addition, "hypothesis", "list", "--json"))["hypotheses"]
     ] == ["h"]
     with pytest.raises(UsageError, match="cannot be changed"):
-        run(addition, *add)
-    assert "only after the first results of these runs" in run(addition, "ask", "5.1", "--hypothesis", "h")
+        run(own_addition, *add)
+    assert "only after the first results of these runs" in run(
+        own_addition, "ask", "5.1", "--hypothesis", "h"
+    )
 
 
 def test_before_the_first_runs_the_archive_is_made(tmp_path: Path) -> None:
@@ -250,13 +252,21 @@ def test_before_the_first_runs_the_archive_is_made(tmp_path: Path) -> None:
     assert "h: s" in run(Archive(new), "hypothesis", "show", "h")
 
 
-def test_a_measure_that_nobody_knows_is_no_primary_measure(addition: Archive) -> None:
+def test_a_measure_that_nobody_knows_is_no_primary_measure(own_addition: Archive) -> None:
     def add(name: str, measure: str) -> str:
         return run(
-            addition, "hypothesis", "add", name, "--statement", "s", "--primary-measure", measure, "--quiet"
+            own_addition,
+            "hypothesis",
+            "add",
+            name,
+            "--statement",
+            "s",
+            "--primary-measure",
+            measure,
+            "--quiet",
         )
 
     with pytest.raises(UnknownName, match="did you mean 'position_loss'"):
         add("a", "positon_loss")
     assert add("b", "log.anything") == add("c", "head.mask_z:word_start") == add("d", "accuracy") == ""
-    assert "No hypothesis" not in run(addition, "hypothesis", "list")
+    assert "No hypothesis" not in run(own_addition, "hypothesis", "list")

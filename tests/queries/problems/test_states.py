@@ -1,6 +1,7 @@
 """The state of a problem follows from what an archive holds, and from nothing else."""
 
 import re
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,7 +15,15 @@ from queries.problems.problem import Need, Problem, Question
 from queries.problems.states import ProblemState, QuestionState, problem_states
 from queries.registry import all_queries
 from tests.queries.problems.conftest import BACKWARDS, FORWARDS, STEPS, digits
-from tests.queries.simulated import ACCURACY_HERE, LOG_LOSS_HERE, LOSS_HERE, TEST, Simulation, measure
+from tests.queries.simulated import (
+    ACCURACY_HERE,
+    LOG_LOSS_HERE,
+    LOSS_HERE,
+    TEST,
+    Simulation,
+    kept_open,
+    measure,
+)
 
 
 def state_of(archive: Archive | None, number: str) -> ProblemState:
@@ -69,11 +78,11 @@ def test_what_is_there_is_answered_of_the_runs_that_have_it(addition: Archive) -
     assert found.questions[0].fit.place == (FORWARDS.name, "pathscope")
 
 
-def test_excluded_runs_do_not_count(addition: Archive) -> None:
+def test_excluded_runs_do_not_count(own_addition: Archive) -> None:
     for k in range(3):
-        exclude(addition.layout, f"digits/s{k}", "odd")
+        exclude(own_addition.layout, f"digits/s{k}", "odd")
 
-    assert state_of(addition, "5.1").questions[0].missing == (
+    assert state_of(own_addition, "5.1").questions[0].missing == (
         "no run here has position_loss on 'digit_addition*most significant first' at 8 checkpoints or more",
     )
 
@@ -89,8 +98,7 @@ def test_too_few_checkpoints_are_missing_cells(simulation: Simulation) -> None:
     )
 
 
-@pytest.fixture
-def studied(simulation: Simulation) -> Archive:
+def planted(simulation: Simulation) -> Archive:
     """Three runs of a study, of which two lack accuracy, and a published one that lacks it too."""
     study = Study(name="mine", toml="name = 'mine'", resolved={}, n_cells_wanted=4)
     simulation.builder = ShardBuilder(kind="measure", study=study)
@@ -101,6 +109,12 @@ def studied(simulation: Simulation) -> Archive:
     simulation.commit()
     simulation.curve(simulation.run("theirs", family="published"), LOSS_HERE, STEPS, [1.0] * len(STEPS))
     return simulation.commit()
+
+
+@pytest.fixture(scope="module")
+def studied(simulation_of_module: Simulation) -> Iterator[Archive]:
+    with kept_open(planted(simulation_of_module)) as archive:
+        yield archive
 
 
 def test_missing_cells_come_with_the_command_that_measures_them(studied: Archive) -> None:

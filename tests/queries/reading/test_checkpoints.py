@@ -1,6 +1,6 @@
 """Suspect and superseded checkpoints stay out of answers, and answers say so."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 import pytest
@@ -11,11 +11,10 @@ from queries.loss_curves import loss_curves
 from queries.reading.checkpoints import Picked, find_left_out, find_left_outs, pick_checkpoints
 from queries.reading.quantities import choose_quantity
 from queries.reading.select import select_runs
-from tests.queries.simulated import ACCURACY_HERE, LOSS_HERE, TEST, Simulation
+from tests.queries.simulated import ACCURACY_HERE, LOSS_HERE, TEST, Simulation, kept_open
 
 
-@pytest.fixture
-def archive(simulation: Simulation) -> Archive:
+def planted(simulation: Simulation) -> Archive:
     s = simulation
     s.run("a")
     s.curve("a", LOSS_HERE, [0, 10, 40], [4, 3, 1])
@@ -35,6 +34,12 @@ def archive(simulation: Simulation) -> Archive:
     s.scalar("a", LOSS_HERE, 30, {TEST: 2.0}, checkpoint={"snapshot": "repaired"})
     s.failed("a", LOSS_HERE, 50)
     return s.commit()
+
+
+@pytest.fixture(scope="module")
+def archive(simulation_of_module: Simulation) -> Iterator[Archive]:
+    with kept_open(planted(simulation_of_module)) as archive:
+        yield archive
 
 
 def test_curves_leave_suspect_and_superseded_checkpoints_out(archive: Archive) -> None:

@@ -1,5 +1,7 @@
 """head_scores and head_score_history."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
@@ -8,13 +10,12 @@ from archive.store import Archive
 from queries.head_score_history import head_score_history
 from queries.head_scores import head_scores
 from queries.reading.heads import parse_head
-from tests.queries.simulated import HEADS_HERE, LOSS_HERE, Simulation
+from tests.queries.simulated import HEADS_HERE, LOSS_HERE, Simulation, kept_open
 
 STEPS = [0, 10, 100]
 
 
-@pytest.fixture
-def archive(simulation: Simulation) -> Archive:
+def planted(simulation: Simulation) -> Archive:
     """Two runs of 2 × 3 heads; in run k the head L1H{k} rises to 0.8 + k/10."""
     for k, run in enumerate(simulation.seeds(2)):
         for step, height in zip(STEPS, (0.1, 0.4, 0.8 + k / 10), strict=True):
@@ -22,6 +23,12 @@ def archive(simulation: Simulation) -> Archive:
             scores[1, k] = height
             simulation.heads(run, step, scores, se=0.05, chance=0.1, n_items=64)
     return simulation.commit()
+
+
+@pytest.fixture(scope="module")
+def archive(simulation_of_module: Simulation) -> Iterator[Archive]:
+    with kept_open(planted(simulation_of_module)) as archive:
+        yield archive
 
 
 def test_heads_come_best_first_with_their_distance_from_chance(archive: Archive) -> None:

@@ -1,6 +1,8 @@
 """An answer says what was registered about it, and whether before its results were there."""
 
+import shutil
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -14,12 +16,19 @@ from queries.reading.registration import Standing, find_hypothesis, read_hypothe
 from tests.queries.simulated import LOSS_HERE, Simulation
 
 
-@pytest.fixture
-def archive(simulation: Simulation) -> Archive:
+@pytest.fixture(scope="module")
+def measured(simulation_of_module: Simulation) -> Path:
     """Two runs with losses, measured now."""
-    for run in simulation.seeds(2, prefix="mine/s"):
-        simulation.curve(run, LOSS_HERE, [0, 10], [2.0, 1.0])
-    return simulation.commit()
+    for run in simulation_of_module.seeds(2, prefix="mine/s"):
+        simulation_of_module.curve(run, LOSS_HERE, [0, 10], [2.0, 1.0])
+    return simulation_of_module.commit().layout.database
+
+
+@pytest.fixture
+def archive(measured: Path, simulation: Simulation) -> Archive:
+    """A copy of them to register in."""
+    shutil.copy(measured, simulation.layout.database)
+    return Archive(simulation.layout.database)
 
 
 def register(archive: Archive, name: str = "h", *, days: float = 0, **fields: object) -> None:

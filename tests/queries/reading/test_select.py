@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,17 +8,22 @@ from archive.errors import NotComparable, UnknownName, UsageError
 from archive.store import Archive
 from archive.upkeep.marks import exclude
 from queries.reading.select import RunSelection, select_runs
-from tests.queries.simulated import Simulation
+from tests.queries.simulated import Simulation, kept_open
 
 
-@pytest.fixture
-def archive(simulation: Simulation) -> Archive:
+def planted(simulation: Simulation) -> Archive:
     s = simulation
     s.run("gpt-a", family="gpt", condition="small", aliases=("alias", "stanford-a"), tags=("paper", "old"))
     s.run("gpt-b", family="gpt", condition="small", tags=("paper",))
     s.run("toy-a", family="toys", condition="small")
     s.run("lone", family="toys", condition="")
     return s.commit()
+
+
+@pytest.fixture(scope="module")
+def archive(simulation_of_module: Simulation) -> Iterator[Archive]:
+    with kept_open(planted(simulation_of_module)) as archive:
+        yield archive
 
 
 def names(archive: Archive, runs: object) -> list[str]:
@@ -74,7 +81,8 @@ def test_fields_that_match_nothing_together_are_refused(archive: Archive) -> Non
         select_runs(archive, ["gpt-a", "family:toys"])
 
 
-def test_excluded_runs_are_left_out_and_named(archive: Archive) -> None:
+def test_excluded_runs_are_left_out_and_named(simulation: Simulation) -> None:
+    archive = planted(simulation)
     exclude(archive.layout, "gpt-b", "wrong data")
     found = select_runs(archive, "family:gpt")
 

@@ -72,7 +72,7 @@ def test_leaving_out_is_computing_again_without() -> None:
     assert len(leave_outs(values[:2], strata, documents * 0)[1]) == 0
 
 
-@pytest.mark.parametrize("runs", [3, 5])
+@pytest.mark.parametrize("runs", [3, pytest.param(5, marks=pytest.mark.thorough)])
 def test_an_index_that_is_the_same_in_all_classes_is_seldom_said_to_change(runs: int) -> None:
     rng = np.random.default_rng(runs)
     p = [slope_of(*planted(rng, runs, 0.3, 0.3)).p for _ in range(60)]

@@ -71,7 +71,15 @@ def test_exchanged_objects_have_1_with_the_standard_deviation_told() -> None:
     assert np.std(found) == pytest.approx(told.null_sd, rel=0.2)
 
 
-@pytest.mark.parametrize(("n_runs", "share"), [(3, 0.5), (5, 0.1), (5, 0.9), (10, 0.4)])
+@pytest.mark.parametrize(
+    ("n_runs", "share"),
+    [
+        (3, 0.5),
+        pytest.param(5, 0.1, marks=pytest.mark.thorough),
+        (5, 0.9),
+        pytest.param(10, 0.4, marks=pytest.mark.thorough),
+    ],
+)
 def test_a_planted_share_is_recovered_and_its_interval_covers(n_runs: int, share: float) -> None:
     mean, covered = held(n_runs, share, 80)
     assert mean == pytest.approx(share, rel=0.06)

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archive.committer import commit_inbox
-from archive.create import ensure_archive
 from archive.records import WHOLE, Checkpoint, Family, Part, Run
 from archive.shard import ShardBuilder
-from tests.ui.archives import HOSTILE, exclude
+from tests.ui.archives import HOSTILE, exclude, new_archive
 from tests.ui.components.matches import add_comparisons, add_heads
 from tests.ui.components.records import (
     BOOKS,
@@ -292,7 +291,7 @@ def add_model(shard: ShardBuilder, model: Model) -> None:
 
 def write_models(path: Path, models: Sequence[Model], *, texts: bool = True) -> Path:
     """Commit the invented runs into the archive at `path` (made if missing)."""
-    layout = ensure_archive(path)
+    layout = new_archive(path)
     shard = ShardBuilder(kind="measure")
     for record in dict.fromkeys(model.family for model in models):
         shard.family(Family(name=record, summary="an invented language model"))

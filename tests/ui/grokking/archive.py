@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archive.committer import commit_inbox
-from archive.create import ensure_archive
 from archive.records import Checkpoint, Encoding, Family, Measure, Part, Quantity, Run
 from archive.shard import ShardBuilder
-from tests.ui.archives import ACCURACY, HOSTILE, LOSS, exclude, schedule
+from tests.ui.archives import ACCURACY, HOSTILE, LOSS, exclude, new_archive, schedule
 
 Floats = NDArray[np.float64]
 
@@ -258,7 +257,7 @@ def _vector(shard: ShardBuilder, point: int, quantity: int, part: Part, values: 
 
 def write_runs(path: Path, runs: Sequence[Grokked]) -> Path:
     """Commit the invented runs into the archive at `path` (made if missing)."""
-    layout = ensure_archive(path)
+    layout = new_archive(path)
     shard = ShardBuilder(kind="train")
     for run in runs:
         shard.family(Family(name=run.family, summary="a toy task"))

@@ -10,11 +10,12 @@ from tests.ui.grokking.archive import STEPS
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.thorough,
     pytest.mark.slow,
     pytest.mark.skipif(not chromium_is_there(), reason="needs Debian's chromium: apt-get install chromium"),
 ]
 
-PAGES = ("grokking", pytest.param("trajectory", marks=pytest.mark.thorough))
+PAGES = ("grokking", "trajectory")
 
 
 def chosen_step(window: Watched) -> object:
@@ -33,7 +34,6 @@ def test_pages_are_silent_local_and_fit_the_window(look: Look, address: Address,
         assert_sound(window)
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("path", PAGES)
 def test_hostile_names_break_nothing(look: Look, address: Address, path: str) -> None:
     window = look(f"{address('grokking hostile')}/{path}")
@@ -43,7 +43,6 @@ def test_hostile_names_break_nothing(look: Look, address: Address, path: str) ->
     assert_sound(window)
 
 
-@pytest.mark.thorough
 def test_words_on_cells_have_the_ink_of_the_page(look: Look, address: Address) -> None:
     for dark in (False, True):
         page = look(f"{address('grokking')}/grokking", dark=dark).page
@@ -54,7 +53,6 @@ def test_words_on_cells_have_the_ink_of_the_page(look: Look, address: Address) -
         assert inks[0] == inks[1]
 
 
-@pytest.mark.thorough
 def test_the_slider_travels_in_the_address(look: Look, address: Address) -> None:
     first = look(f"{address('grokking')}/grokking?focus=i1-p0&x_scale=linear")
     assert chosen_step(first) == STEPS[-1]
@@ -70,7 +68,6 @@ def test_the_slider_travels_in_the_address(look: Look, address: Address) -> None
         assert_sound(window)
 
 
-@pytest.mark.thorough
 def test_the_address_of_a_trajectory_opens_the_page_that_was_left(look: Look, address: Address) -> None:
     first = look(f"{address('grokking')}/trajectory")
     page = first.page

@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from archive.committer import commit_inbox
-from archive.create import ensure_archive
 from archive.layout import Layout
 from archive.records import Checkpoint, Family, Quantity, Run, Study
 from archive.schema.base import CellState
 from archive.shard import ShardBuilder
 from archive.upkeep.waiting import reason_file
-from tests.ui.archives import ACCURACY, GRID, HOSTILE, LOSS
+from tests.ui.archives import ACCURACY, GRID, HOSTILE, LOSS, new_archive
 
 STEPS = (0, 10, 20, 30)
 WANTED = 40  # of the study "half way"
@@ -63,7 +62,7 @@ def unit(study: str, runs: tuple[str, ...], n_wanted: int, *, odd: bool = False)
 
 def ingestion(path: Path) -> Path:
     """One study half way with failures, one done, a unit in the inbox, and one set aside with its reason."""
-    layout = ensure_archive(path)
+    layout = new_archive(path)
     unit("half way", ("h0", "h1", "h2"), WANTED, odd=True).write(layout.inbox)
     assert not commit_inbox(layout).refused
     unit("done", ("d0", "d1"), 12).write(layout.inbox)

@@ -6,14 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from archive.committer import commit_inbox
-from archive.create import ensure_archive
 from archive.layout import Layout
 from archive.records import Checkpoint, Family, Integrity, Measure, Part, Quantity, Run
 from archive.shard import ShardBuilder
 from archive.store import Archive
 from archive.upkeep.acceptance import accept
 from archive.upkeep.integrity import find_runs, read_ledger, record
-from tests.ui.archives import HOSTILE, exclude
+from tests.ui.archives import HOSTILE, exclude, new_archive
 
 N = 24
 WIDTH = 200
@@ -71,7 +70,7 @@ def add_run(
 
 def integrity(path: Path) -> Path:
     """Five runs: clean, swapped (recorded), doubled (not recorded), declared (by a catalogue), bare (no sketches)."""
-    layout = ensure_archive(path)
+    layout = new_archive(path)
     shard = ShardBuilder(kind="measure")
     shard.family(Family(name="walks", summary="random walks"))
     clean, swapped, doubled, declared = (weights(seed) for seed in range(4))
@@ -98,7 +97,7 @@ def integrity(path: Path) -> Path:
 
 def hostile_integrity(path: Path) -> Path:
     """A run and notes that try to be markup."""
-    layout = ensure_archive(path)
+    layout = new_archive(path)
     shard = ShardBuilder(kind="measure")
     vectors = weights(1)
     said: dict[int, tuple[Integrity, str]] = {4: ("defect", HOSTILE)}

@@ -15,7 +15,8 @@ pytestmark = [
 def test_a_link_brings_the_chain_back(address: Address, look: Look) -> None:
     window = look(f"{address('integrity')}/integrity?focus=swapped", width=1000, dark=True)
     expect(window.page.get_by_text("50: looks exchanged with step 160")).to_be_visible()
-    window.page.get_by_text("linear", exact=True).click()
+    axes = window.page.get_by_test_id("stButtonGroup")
+    axes.filter(has_text="x axis").get_by_role("radio", name="linear").click()
     expect(window.page).to_have_url(f"{address('integrity')}/integrity?focus=swapped&x_scale=linear")
     again = look(f"{address('integrity')}/integrity?focus=doubled&x_scale=linear", width=1400)
     expect(again.page.get_by_text("judged just now and recorded nowhere")).to_be_visible()

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from archive.committer import commit_inbox
-from archive.create import ensure_archive
 from archive.identity import content_hash
 from archive.layout import Layout
 from archive.records import (
@@ -23,7 +22,7 @@ from archive.records import (
 )
 from archive.schema.base import CellState
 from archive.shard import ShardBuilder
-from tests.ui.archives import HOSTILE, Plan, add_run, exclude, schedule
+from tests.ui.archives import HOSTILE, Plan, add_run, exclude, new_archive, schedule
 
 STEPS = (0, 10, 100, 1000, 2000, 3000)
 SE = 0.01
@@ -206,7 +205,7 @@ def _commit(layout: Layout) -> Path:
 
 def published(path: Path) -> Path:
     """One imported set, and a run of our own beside it."""
-    layout = ensure_archive(path)
+    layout = new_archive(path)
     Published(MAIN_SET, suite()).write(layout)
     shard = ShardBuilder(kind="train")
     shard.family(Family(name="modular-addition", summary="a toy task"))
@@ -224,7 +223,7 @@ def published_odd(path: Path) -> Path:
         c,
         Model("unsized", None, 0.5),
     ]
-    layout = ensure_archive(path)
+    layout = new_archive(path)
     Published(UNLICENSED, models, odd=True).write(layout)
     _commit(layout)
     exclude(path, c.name, "trained on the wrong split <b>by mistake</b>")
@@ -233,7 +232,7 @@ def published_odd(path: Path) -> Path:
 
 def published_one(path: Path) -> Path:
     """One checkpoint of one model on one task."""
-    layout = ensure_archive(path)
+    layout = new_archive(path)
     Published(MAIN_SET, [Model("toy-70m", 70e6, 0.25, steps=(1000,))], tasks=("sciq",)).write(layout)
     return _commit(layout)
 
@@ -245,7 +244,7 @@ def published_hostile(path: Path) -> Path:
         for k in range(2)
     ]
     tasks = (f"0 {HOSTILE}"[:200], "inverse")
-    layout = ensure_archive(path)
+    layout = new_archive(path)
     hostile = Published(
         HOSTILE_SET,
         models,
@@ -260,7 +259,7 @@ def published_hostile(path: Path) -> Path:
 
 def registry_only(path: Path) -> Path:
     """A catalogue: runs without a single result."""
-    layout = ensure_archive(path)
+    layout = new_archive(path)
     shard = ShardBuilder(kind="import")
     shard.source(MAIN_SET)
     for k in range(3):

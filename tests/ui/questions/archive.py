@@ -6,13 +6,12 @@ import numpy as np
 from sqlalchemy import text
 
 from archive.committer import commit_inbox
-from archive.create import ensure_archive
 from archive.records import Checkpoint, Encoding, Family, Part, Quantity, Run
 from archive.shard import ShardBuilder
 from archive.store import connect
 from archive.upkeep.hypotheses import add_hypothesis
 from tests.queries.simulated import POSITION_LOSS
-from tests.ui.archives import HOSTILE
+from tests.ui.archives import HOSTILE, new_archive
 
 DIGITS = Encoding(
     hash="d" * 64,
@@ -29,7 +28,7 @@ STATEMENT = f"higher digits come first {HOSTILE}"[:200]
 
 def questions(path: Path) -> Path:
     """Three seeds of digit addition; "early" was registered before their results, "late" after, "other" has no runs."""
-    layout = ensure_archive(path)
+    layout = new_archive(path)
     _register(path, "early", STATEMENT)
     _a_day_earlier(path, "early")
     shard = ShardBuilder(kind="train")
@@ -56,7 +55,7 @@ def _a_day_earlier(path: Path, name: str) -> None:
 
 def _register(path: Path, name: str, statement: str, runs: str = "digits/*") -> None:
     add_hypothesis(
-        ensure_archive(path),
+        new_archive(path),
         name,
         statement=statement,
         primary_measure="position_loss",

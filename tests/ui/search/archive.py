@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from archive.committer import commit_inbox
-from archive.create import ensure_archive
 from archive.records import Checkpoint, Family, Part, Run
 from archive.shard import ShardBuilder
+from tests.ui.archives import new_archive
 from tests.ui.components.archive import Model, token_ids, write_models
 from tests.ui.components.records import (
     BOOKS,
@@ -126,7 +126,7 @@ def _run(shard: ShardBuilder, seed: int) -> None:
 def search(path: Path) -> Path:
     """Two seeds; texts and losses come with a third run that nothing else was measured on."""
     write_models(path, [Model("lm-losses", 7, neurons=False, token_losses=True, steps=STEPS[:1])])
-    layout = ensure_archive(path)
+    layout = new_archive(path)
     shard = ShardBuilder(kind="measure")
     shard.family(Family(name="invented-lm", summary="an invented language model"))
     shard.tokenizer(TOKENS)

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archive.committer import commit_inbox
-from archive.create import ensure_archive
 from archive.records import WHOLE, Checkpoint, Family, Measure, Part, Quantity, Run
 from archive.shard import ShardBuilder
-from tests.ui.archives import HOSTILE
+from tests.ui.archives import HOSTILE, new_archive
 from tests.ui.components.archive import token_ids
 from tests.ui.components.records import BOOKS, CONTEXT, N_DOCUMENTS, TEXT, TOKEN_LOSS, TOKENS, VOCABULARY
 
@@ -139,7 +138,7 @@ def _point(run: Seeded, step: int) -> Checkpoint:
 
 def write(path: Path, runs: list[Seeded], *, texts: bool = True, compared: bool = True) -> Path:
     """Commit the invented runs into the archive at `path` (made if missing)."""
-    layout = ensure_archive(path)
+    layout = new_archive(path)
     shard = ShardBuilder(kind="measure")
     shard.family(Family(name="seeded", summary="an invented language model"))
     if texts:

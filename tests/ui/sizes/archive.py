@@ -7,10 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archive.committer import commit_inbox
-from archive.create import ensure_archive
 from archive.records import WHOLE, Checkpoint, Encoding, Family, Quantity, Run
 from archive.shard import ShardBuilder
-from tests.ui.archives import ACCURACY, HOSTILE, LOSS, exclude
+from tests.ui.archives import ACCURACY, HOSTILE, LOSS, exclude, new_archive
 from tests.ui.components.records import (
     BOOKS,
     CONTEXT,
@@ -172,7 +171,7 @@ def _run(shard: ShardBuilder, run: Sized) -> None:
 
 def write(path: Path, runs: list[Sized], *, texts: bool = True) -> Path:
     """Commit the invented runs into the archive at `path` (made if missing)."""
-    layout = ensure_archive(path)
+    layout = new_archive(path)
     shard = ShardBuilder(kind="measure")
     for family in dict.fromkeys(run.family for run in runs):
         shard.family(Family(name=family, summary="invented models of several sizes"))

@@ -7,10 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archive.committer import commit_inbox
-from archive.create import ensure_archive
 from archive.records import Checkpoint, Family, Measure, Part, Quantity, Run
 from archive.shard import ShardBuilder
-from tests.ui.archives import ACCURACY, GRID, HOSTILE, LOSS
+from tests.ui.archives import ACCURACY, GRID, HOSTILE, LOSS, new_archive
 
 STEPS = tuple(sorted({0, *(round(2 ** (k / 4)) for k in range(8, 57))}))  # four an octave, 4 to 16,384
 LABELS = ("carry", "tens", "units", "end")
@@ -63,7 +62,7 @@ def accuracy_of(run: Planted, steps: NDArray[np.float64]) -> NDArray[np.float64]
 
 def transitions(path: Path, runs: tuple[Planted, ...] = RUNS, family: str = "toy") -> Path:
     """Three runs that change at 400, 600 and 900, and three that are smooth, of which one never gets below 1.5."""
-    layout = ensure_archive(path)
+    layout = new_archive(path)
     shard = ShardBuilder(kind="train")
     shard.family(Family(name=family, summary="a toy task"))
     for run in runs:
