@@ -42,7 +42,8 @@ def crossed_components(
 
     table: one axis a factor (at least 2 levels each), then one of repeats of a cell, all finite. With one
     repeat the interaction of all factors contains whatever else makes two such runs differ. Shares count
-    negative components as 0; their intervals, and those of the components, are cut at 0.
+    negative components as 0; their intervals, and those of the components, are cut at 0. Shares of three and more
+    factors' finest effects have the interval of half of the error.
     Raises ValueError for a table that does not fit.
     """
     n_factors = len(names)
@@ -60,10 +61,14 @@ def crossed_components(
     found = weights @ np.array(squares)
     degrees = np.array(df, dtype=np.float64)
     chi = np.random.default_rng(seed).chisquare(degrees, size=(N_DRAWS, len(df)))
-    draws = np.maximum((degrees * np.array(squares) / chi) @ weights.T, 0.0)
-    shares, drawn = _shares(found[None])[0], _shares(draws)
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    limits, share_limits = np.quantile(draws, tails, axis=0), np.quantile(drawn, tails, axis=0)
+    draws = (degrees * np.array(squares) / chi) @ weights.T
+    shares, drawn = _shares(found), _drawn_shares(draws)
+    tail = (1 - level) / 2
+    limits = np.quantile(np.maximum(draws, 0.0), [tail, 1 - tail], axis=0)
+    # what other effects of three factors get by chance is taken from the finest: at the tails of half of the error
+    # their shares are held as often as promised
+    tails = [tail / 2 if 2 < n_factors <= len(effect) else tail for effect in effects]
+    share_limits = np.transpose([np.quantile(of, [t, 1 - t]) for of, t in zip(drawn.T, tails, strict=True)])
     return tuple(
         CrossedComponent(
             name=_name(effect, names),
@@ -110,8 +115,17 @@ def _solving(effects: Sequence[tuple[int, ...]], sizes: tuple[int, ...]) -> Floa
 
 
 def _shares(components: Floats) -> Floats:
+    """Of the sum of those above 0: they add up to 1."""
     positive = np.maximum(components, 0.0)
-    whole = positive.sum(axis=-1, keepdims=True)
+    whole = positive.sum()
+    shares: Floats = positive / whole if whole > 0 else np.full_like(positive, np.nan)
+    return shares
+
+
+def _drawn_shares(draws: Floats) -> Floats:
+    """Of the total variance, which components below 0 make smaller: without them it would be too large on average."""
+    positive = np.maximum(draws, 0.0)
+    whole = np.maximum(draws.sum(axis=1, keepdims=True), positive.max(axis=1, keepdims=True))
     shares: Floats = positive / np.where(whole > 0, whole, np.nan)
     return shares
 

@@ -87,12 +87,6 @@ def limits_of_items(found: dict[str, TwoWay], items: ItemTable) -> list[str]:
             f"The run is the unit of inference: {n} runs stay {n} however many items there are; items only tighten "
             "the item part." + (" With 2 runs no interval can be given." if n == 2 else "")
         )
-    offset = [g for g, r in found.items() if r.components[1].share > r.components[2].share]
-    if offset:
-        lines.append(
-            f"In {len(offset)} group(s) runs differ mostly by an overall offset, which few runs show poorly: there the "
-            "interval of the run's own share covers less than it says (88 % for 95 % from 5 runs)."
-        )
     lines.append(
         "How hard an item is counts as item variance here; agreement beyond shared difficulty is another question."
     )

@@ -23,6 +23,8 @@ def test_choices_travel_in_the_address(look: Look, address: Address) -> None:
     first.settle()
     page.get_by_text("compute", exact=True).click()
     page.wait_for_url("**axis=compute**")
+    # the address changes before the script runs
+    page.wait_for_selector('[data-testid=stPlotlyChart][aria-label*="over compute"]')
     first.settle()
     assert parse_qs(urlsplit(page.url).query) == {
         "small": ["20k · n_layers=2"],
