@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from archive.store import Archive
@@ -128,10 +129,14 @@ def read_vectors(
     """pair_id -> excess, layer and unit of the match, of every neuron of a; of the first checkpoints too."""
     parameters = {"quantity_id": quantity.quantity_id, "pair_ids": pairs.ids}
     rows = archive.query(_VECTORS_SQL, parameters)
+    starts, ends = stretches(rows, ["pair_id", "part"])
+    pair_ids, parts = (rows[name].take(pa.array(starts)).to_pylist() for name in ("pair_id", "part"))
+    every = _joined(rows)
+    # thousands of lists are joined once, and each pair looks at its own
+    sizes = np.concatenate([[0], np.cumsum(pc.list_value_length(rows["values"]).fill_null(0).to_numpy())])
     found: dict[int, dict[str, NeuronVector]] = {}
-    for a, b in zip(*stretches(rows, ["pair_id", "part"]), strict=True):
-        mine = rows.slice(int(a), int(b - a))
-        found.setdefault(int(mine["pair_id"][0].as_py()), {})[mine["part"][0].as_py()] = _joined(mine)
+    for pair, part, a, b in zip(pair_ids, parts, sizes[starts], sizes[ends], strict=True):
+        found.setdefault(pair, {})[part] = NeuronVector(every.layers[a:b], every.values[a:b])
     return found
 
 
