@@ -313,25 +313,23 @@ def _finished(table: pa.Table, adjusted: np.ndarray, found: np.ndarray, shapes: 
 def _summary(
     table: pa.Table, found: np.ndarray, shapes: Shapes, units: Mapping[str, Units], level: float
 ) -> list[dict[str, Any]]:
-    groups: dict[tuple[str, ...], dict[int, list[dict[str, Any]]]] = {}
-    needed = ["mask", "eval_set", "group", "run_id", "run", "quantity_id", "layer", "number", "head", "z"]
-    for row, yes in zip(table.select(needed).to_pylist(), found.tolist(), strict=True):
-        row["found"] = yes
-        of_group = groups.setdefault((row["mask"], row["eval_set"], row["group"]), {})
-        of_group.setdefault(row["run_id"], []).append(row)
+    # rows by their places: thousands of them, and few are looked at
+    columns = {name: table[name].to_pylist() for name in ("mask", "eval_set", "group", "run_id", "z")}
+    z, yes = columns["z"], found.tolist()
+    groups: dict[tuple[str, ...], dict[int, list[int]]] = {}
+    for k, (mask, eval_set, group, run, _) in enumerate(zip(*columns.values(), strict=True)):
+        groups.setdefault((mask, eval_set, group), {}).setdefault(run, []).append(k)
     rows = []
     for (mask, eval_set, group), runs in sorted(groups.items()):
-        heads = {run: [r for r in mine if r["found"]] for run, mine in runs.items()}
+        heads = {run: [k for k in mine if yes[k]] for run, mine in runs.items()}
         n_with = sum(bool(mine) for mine in heads.values())
         of = units[group]
         share = count_over_units([bool(mine) for mine in heads.values()], of.of(runs), level)
-        best = [max(mine, key=lambda r: r["z"]) for mine in heads.values() if mine]
-        top = max(
-            (r for mine in runs.values() for r in mine if r["z"] is not None),
-            key=lambda r: float(r["z"]),
-            default=None,
-        )
-        brackets = {r["run_id"]: shapes[_key(r)].t50 for r in best if shapes[_key(r)].t50.n_points}
+        known = [k for mine in runs.values() for k in mine if z[k] is not None]
+        top = table.slice(max(known, key=z.__getitem__), 1).to_pylist()[0] if known else None
+        best = [max(mine, key=z.__getitem__) for mine in heads.values() if mine]
+        of_best = {r["run_id"]: shapes[_key(r)] for r in table.take(pa.array(best, pa.int64())).to_pylist()}
+        brackets = {run: shape.t50 for run, shape in of_best.items() if shape.t50.n_points}
         times = times_over(brackets, of, level) if brackets else {}
         rows.append(
             {
