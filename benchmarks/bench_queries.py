@@ -34,8 +34,8 @@ LEFT_OUT: Mapping[str, str] = {
     "attention on stored texts and logit effects, which the made archive does not hold": "search_effects search_heads",
 }
 # held against every statement sent, those that find runs and quantities too: an exact test of every curve over the choice of
-# its best checkpoint takes as long as reading it
-COMPUTING = ("benchmark_curves",)
+# its best checkpoint takes as long as reading it; eight quantities are found as long as few rows of theirs are read
+COMPUTING = ("benchmark_curves", "grokking_progress")
 
 TEN = ("run-0*",)  # two checkpoints of each of so many runs at once
 QUESTIONS: tuple[tuple[str, Mapping[str, object]], ...] = (
